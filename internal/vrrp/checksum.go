@@ -1,0 +1,46 @@
+package vrrp
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// checksumOK accepts both forms over IPv4: a peer that follows RFC 9568 to the
+// letter leaves the pseudo-header out, all others have it in.
+func checksumOK(b []byte, src, dst netip.Addr) bool {
+	sum := sumBytes(0, b)
+	if fold(sumPseudo(sum, src, dst, len(b))) == 0 {
+		return true
+	}
+	return src.Is4() && fold(sum) == 0
+}
+
+// sumBytes adds b to a one's complement sum (RFC 1071).
+func sumBytes(sum uint32, b []byte) uint32 {
+	for ; len(b) >= 2; b = b[2:] {
+		sum += uint32(binary.BigEndian.Uint16(b))
+	}
+	if len(b) == 1 {
+		sum += uint32(b[0]) << 8
+	}
+	return sum
+}
+
+// sumPseudo adds the pseudo-header of RFC 793 or RFC 8200 section 8.1.
+func sumPseudo(sum uint32, src, dst netip.Addr, length int) uint32 {
+	if src.Is4() {
+		s, d := src.As4(), dst.As4()
+		sum = sumBytes(sumBytes(sum, s[:]), d[:])
+	} else {
+		s, d := src.As16(), dst.As16()
+		sum = sumBytes(sumBytes(sum, s[:]), d[:])
+	}
+	return sum + Protocol + uint32(length)
+}
+
+func fold(sum uint32) uint16 {
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}

@@ -1,0 +1,116 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// becomeMaster takes the addresses. The advert goes first: it stops the other
+// backups; the addresses follow at once, and their announcement after them.
+func (r *Router) becomeMaster(now time.Time, reason string) {
+	r.clearTimers()
+	r.releaseAt = time.Time{}
+	r.advertise(now)
+	r.do(Action{Kind: Hold})
+	r.do(Action{Kind: Tell, Repeat: r.spec.Announce.Repeat})
+	r.tell.start(now, r.spec.Announce)
+	r.become(now, Master, reason)
+}
+
+// advertise sends an advert and sets the Adver_Timer.
+func (r *Router) advertise(now time.Time) {
+	r.send(now, r.priority())
+	r.nextAdvert = later(now, r.spec.Interval)
+}
+
+// expiredMaster is the Adver_Timer of RFC 9568 section 6.4.3, and everything
+// else that a master does by the clock.
+func (r *Router) expiredMaster(now time.Time) {
+	if due(now, r.handover.until) {
+		r.handoverFailed(now)
+		return
+	}
+	if due(now, r.nextAdvert) {
+		if r.stalled(now) {
+			return
+		}
+		r.send(now, r.priority())
+		// The next advert is counted from when this one was due, so that a late
+		// timer does not slow the rhythm; after a longer delay the rhythm starts
+		// anew.
+		r.nextAdvert = r.nextAdvert.Add(r.spec.Interval)
+		if !r.nextAdvert.After(now) {
+			r.nextAdvert = later(now, r.spec.Interval)
+		}
+	}
+	if n := r.tell.expired(now, r.spec.Announce); n > 0 {
+		r.do(Action{Kind: Tell, Repeat: n})
+	}
+}
+
+// stalled steps down if we were silent for so long that any peer has taken over
+// by now: a stopped process, a paused virtual machine, swap. A late timer is
+// evidence. A peer of our own priority or less waits at least this long.
+func (r *Router) stalled(now time.Time) bool {
+	silent := now.Sub(r.lastSent)
+	if silent <= DownInterval(r.priority(), r.spec.Interval) {
+		return false
+	}
+	r.masterInterval = r.spec.Interval
+	r.owner, r.ownerPriority = netip.Addr{}, 0
+	r.settle("this host stood still for " + round(silent).String())
+	r.do(Action{Kind: Release})
+	// A new master is heard within one advert.
+	r.becomeBackup(now, r.masterInterval+r.skew(), fmt.Sprintf(
+		"was silent for %s, longer than its peers wait: another router may be master by now", round(silent)))
+	return true
+}
+
+// receivedMaster is RFC 9568 section 6.4.3.
+func (r *Router) receivedMaster(now time.Time, a *Advert, from netip.Addr) {
+	if r.handover.kind != 0 {
+		r.receivedHandover(now, a, from)
+		return
+	}
+	if a.Priority == 0 {
+		r.advertise(now)
+		return
+	}
+	r.do(Action{Kind: Rival, Source: from, Priority: a.Priority})
+	if a.Priority > r.priority() {
+		r.yield(now, a, from, fmt.Sprintf("%s has the higher priority %d", from, a.Priority))
+		return
+	}
+	if a.Priority == r.priority() && from.Compare(r.spec.Source) > 0 {
+		r.yield(now, a, from, fmt.Sprintf("%s has the same priority %d and the higher address", from, a.Priority))
+		return
+	}
+	r.assert(now)
+}
+
+// yield makes room for another master. The addresses stay for the time of
+// Linger: the other one announces them only after its advert.
+func (r *Router) yield(now time.Time, a *Advert, from netip.Addr, reason string) {
+	r.heard(now, a, from)
+	r.masterInterval = a.Interval
+	if r.spec.Linger > 0 {
+		r.releaseAt = later(now, r.spec.Linger)
+	} else {
+		r.do(Action{Kind: Release})
+	}
+	r.becomeBackup(now, r.downInterval(), reason)
+}
+
+// assert answers a rival that loses: an advert to make it step down and an
+// announcement to win the neighbours back. Both are bounded, so that a flood of
+// packets is not answered by a flood.
+func (r *Router) assert(now time.Time) {
+	if !r.lastRival.IsZero() && now.Sub(r.lastRival) < r.spec.Interval/2 {
+		return
+	}
+	r.lastRival = now
+	r.advertise(now)
+	r.do(Action{Kind: Tell, Repeat: 1})
+	r.tell.soon(now)
+}

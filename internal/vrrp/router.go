@@ -1,0 +1,278 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// resignedPriority is what a router that stood back advertises and waits with:
+// the lowest there is, so that it takes over only when nobody else is left.
+const resignedPriority = 1
+
+// Router is one virtual router's election. Its zero value is not usable; see
+// [New]. It is not safe for concurrent use.
+type Router struct {
+	spec   Spec
+	state  State
+	since  time.Time
+	reason string
+
+	resigned bool     // stands back until Resume
+	handover handover // in progress while we are master
+
+	// Of the master we listen to.
+	masterInterval time.Duration // Active_Adver_Interval of RFC 9568
+	owner          netip.Addr
+	ownerPriority  uint8
+	lastHeard      time.Time
+
+	lastSent  time.Time // our last advert
+	lastRival time.Time // our last answer to a rival
+
+	// Deadlines; zero: none.
+	masterDown time.Time // Active_Down_Timer: backup only
+	nextAdvert time.Time // Adver_Timer: master only
+	preemptAt  time.Time // the end of PreemptDelay: backup only
+	releaseAt  time.Time // the end of Linger: not master
+	tell       tellPlan  // master only
+
+	actions []Action // reused by every Step
+}
+
+// New returns a router in [Init]. It does nothing before [Startup].
+func New(spec Spec, now time.Time) *Router {
+	return &Router{
+		spec: spec, since: now, reason: "not started",
+		masterInterval: spec.Interval,
+		actions:        make([]Action, 0, 8),
+	}
+}
+
+// Status is what can be seen of a router.
+type Status struct {
+	State     State
+	Since     time.Time
+	Reason    string
+	Priority  uint8 // effective
+	Resigned  bool
+	HandsOver bool // a planned hand-over is in progress
+
+	Owner         netip.Addr // the master last heard, or our own source; invalid: none
+	OwnerPriority uint8
+	LastHeard     time.Time     // the last advert of another router; zero: none
+	Interval      time.Duration // of the adverts of the current master
+	MasterDown    time.Time     // when we take over if nothing is heard; zero: not waiting
+	PreemptAt     time.Time     // when the preempt delay ends; zero: none
+}
+
+// Status returns the router's present state.
+func (r *Router) Status() Status {
+	s := Status{
+		State: r.state, Since: r.since, Reason: r.reason, Priority: r.priority(),
+		Resigned: r.resigned, HandsOver: r.handover.kind != 0,
+		Owner: r.owner, OwnerPriority: r.ownerPriority, LastHeard: r.lastHeard,
+		Interval: r.masterInterval, MasterDown: r.masterDown, PreemptAt: r.preemptAt,
+	}
+	if r.state == Master {
+		s.Owner, s.OwnerPriority, s.Interval = r.spec.Source, r.priority(), r.spec.Interval
+	}
+	return s
+}
+
+// State returns the router's state.
+func (r *Router) State() State { return r.state }
+
+// Deadline returns when [Expired] has to be delivered, or the zero time.
+func (r *Router) Deadline() time.Time {
+	d := earliest(r.masterDown, r.nextAdvert)
+	d = earliest(d, r.releaseAt)
+	d = earliest(d, r.handover.until)
+	return earliest(d, r.tell.next)
+}
+
+// Step makes the router take note of an event at the time now, which never goes
+// back, and returns what has to be done, in order. The slice is valid until the
+// next Step. An event that means nothing in the present state does nothing.
+func (r *Router) Step(now time.Time, ev Event) []Action {
+	r.actions = r.actions[:0]
+	switch ev.Kind {
+	case Startup:
+		r.startup(now)
+	case Received:
+		r.received(now, ev.Advert, ev.Source)
+	case Expired:
+		r.expired(now)
+	case Shutdown:
+		r.shutdown(now)
+	case Resign:
+		r.resign(now)
+	case Resume:
+		r.resume(now)
+	case Failed:
+		r.failed(now, ev.Reason)
+	case Recovered:
+		if r.state == Fault {
+			r.rejoin(now, "what it needs works again")
+		}
+	case Configured:
+		r.configure(now, *ev.Spec)
+	}
+	return r.actions
+}
+
+// priority is the effective priority.
+func (r *Router) priority() uint8 {
+	if r.resigned {
+		return resignedPriority
+	}
+	return r.spec.Priority
+}
+
+func (r *Router) preempts() bool {
+	return !r.resigned && (r.spec.Preempt || r.spec.Priority == OwnerPriority)
+}
+
+func (r *Router) skew() time.Duration { return SkewTime(r.priority(), r.masterInterval) }
+
+func (r *Router) downInterval() time.Duration { return DownInterval(r.priority(), r.masterInterval) }
+
+// startup is RFC 9568 section 6.4.1.
+func (r *Router) startup(now time.Time) {
+	if r.state != Init {
+		return
+	}
+	r.rejoin(now, "started")
+}
+
+// rejoin enters the election from Init or Fault.
+func (r *Router) rejoin(now time.Time, why string) {
+	r.masterInterval = r.spec.Interval
+	r.owner, r.ownerPriority = netip.Addr{}, 0
+	// Whatever a predecessor left on the interface goes before we listen: another
+	// router may own the addresses by now.
+	r.do(Action{Kind: Release})
+	if r.priority() == OwnerPriority {
+		r.becomeMaster(now, why+"; priority 255 owns the addresses")
+		return
+	}
+	r.becomeBackup(now, r.downInterval(), why+"; listening for a master")
+}
+
+func (r *Router) expired(now time.Time) {
+	if due(now, r.releaseAt) {
+		r.releaseAt = time.Time{}
+		r.do(Action{Kind: Release})
+	}
+	switch {
+	case r.state == Master:
+		r.expiredMaster(now)
+	case r.handover.kind == Shutdown:
+		if due(now, r.handover.until) { // the linger after a hand-over
+			r.leave(now, r.reason)
+		}
+	case r.state == Backup:
+		r.expiredBackup(now)
+	}
+}
+
+func (r *Router) received(now time.Time, a *Advert, from netip.Addr) {
+	switch r.state {
+	case Backup:
+		if a.Priority == 0 && r.anotherOwns(now, from) {
+			return
+		}
+		r.heard(now, a, from)
+		r.receivedBackup(now, a)
+	case Master:
+		r.receivedMaster(now, a, from)
+	}
+}
+
+// anotherOwns reports whether a master other than from was heard so lately that
+// it must still be there: then from has nothing to give up, and believing it
+// would cost the real master its addresses for nothing.
+func (r *Router) anotherOwns(now time.Time, from netip.Addr) bool {
+	return r.owner.IsValid() && r.owner != from && r.ownerPriority != 0 &&
+		now.Sub(r.lastHeard) <= r.masterInterval+r.masterInterval/2
+}
+
+// heard remembers who speaks as master.
+func (r *Router) heard(now time.Time, a *Advert, from netip.Addr) {
+	r.lastHeard = now
+	r.owner, r.ownerPriority = from, a.Priority
+}
+
+// failed leaves the election. A master says goodbye, in case the wire still
+// works: the fault may be a tracked one.
+func (r *Router) failed(now time.Time, reason string) {
+	if r.state == Fault {
+		r.reason = reason
+		return
+	}
+	if r.state == Master {
+		r.send(now, 0)
+	}
+	r.settle(reason)
+	r.clearTimers()
+	r.releaseAt = time.Time{}
+	r.do(Action{Kind: Release})
+	r.become(now, Fault, reason)
+}
+
+// configure changes the spec without leaving the state (RFC 9568 leaves this
+// open). A master with a new priority or interval says so at once, because its
+// peers count with what they last heard.
+func (r *Router) configure(now time.Time, spec Spec) {
+	old := r.spec
+	if old.Equal(spec) {
+		return
+	}
+	r.spec = spec
+	switch r.state {
+	case Master:
+		r.do(Action{Kind: Hold})
+		if r.handover.kind == 0 {
+			r.advertise(now)
+		}
+		r.tell.start(now, spec.Announce)
+		r.do(Action{Kind: Tell, Repeat: spec.Announce.Repeat})
+	case Backup:
+		if !r.owner.IsValid() {
+			r.masterInterval = spec.Interval
+		}
+		r.masterDown = later(now, r.downInterval())
+	}
+}
+
+// become records a transition; it must be a change.
+func (r *Router) become(now time.Time, to State, reason string) {
+	if r.state == to {
+		panic(fmt.Sprintf("vrrp: transition from %v to itself (%s)", to, reason))
+	}
+	r.do(Action{Kind: Transition, From: r.state, To: to, Reason: reason})
+	r.state, r.since, r.reason = to, now, reason
+}
+
+func (r *Router) do(a Action) { r.actions = append(r.actions, a) }
+
+func (r *Router) send(now time.Time, priority uint8) {
+	r.lastSent = now
+	r.do(Action{Kind: Send, Priority: priority})
+}
+
+func (r *Router) clearTimers() {
+	r.masterDown, r.nextAdvert, r.preemptAt = time.Time{}, time.Time{}, time.Time{}
+	r.tell.stop()
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+func due(now, deadline time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
+
+func later(now time.Time, d time.Duration) time.Time { return now.Add(d) }

@@ -1,0 +1,3 @@
+// Package wire carries raw packets in and out of an interface: VRRP adverts,
+// gratuitous ARP and unsolicited neighbour advertisements.
+package wire
