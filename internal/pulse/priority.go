@@ -1,0 +1,56 @@
+package pulse
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Favour makes the kernel run this process before others and keep it in memory:
+// a late advert is a takeover. Each part that is not permitted is returned as an
+// error; the process works without, only less surely in time.
+func Favour() error {
+	return errors.Join(lockMemory(), setScheduler(unix.SCHED_FIFO, realtimePriority))
+}
+
+// Unfavour gives a child process back the ordinary class that it inherited ours
+// over.
+func Unfavour() error { return setScheduler(unix.SCHED_NORMAL, 0) }
+
+// realtimePriority is the lowest real-time priority: above everything ordinary,
+// below the kernel's own threads that carry the packets.
+const realtimePriority = 1
+
+// lockMemory keeps pages once touched from being swapped out. On fault: a Go
+// process reserves far more address space than it uses.
+func lockMemory() error {
+	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {
+		return fmt.Errorf("lock the memory (needs CAP_IPC_LOCK or LimitMEMLOCK=infinity): %w", err)
+	}
+	return nil
+}
+
+// setScheduler sets the class of all threads there are; threads made later
+// inherit it from the one that makes them.
+func setScheduler(policy uint32, priority uint32) error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("list the threads of this process: %w", err)
+	}
+	for _, t := range threads {
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		attr := unix.SchedAttr{Policy: policy, Priority: priority}
+		attr.Size = uint32(unsafe.Sizeof(attr))
+		if err := unix.SchedSetAttr(tid, &attr, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("set the scheduling class (needs CAP_SYS_NICE or LimitRTPRIO=): %w", err)
+		}
+	}
+	return nil
+}
