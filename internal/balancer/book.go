@@ -1,0 +1,146 @@
+package balancer
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"baton/internal/check"
+	"baton/internal/pool"
+)
+
+// book remembers since when and why services and servers are in their state,
+// which the pool, knowing no time, does not.
+type book struct {
+	pages   []*page // in the order of the configuration
+	byName  map[string]*page
+	results map[pool.CheckID]check.Result // that made the last verdict
+}
+
+// page is one service in the book.
+type page struct {
+	state   *pool.ServiceState
+	since   time.Time
+	servers map[netip.AddrPort]*line
+}
+
+// line is one server in the book.
+type line struct {
+	state  pool.State
+	since  time.Time
+	reason string
+}
+
+func newBook() book {
+	return book{byName: make(map[string]*page), results: make(map[pool.CheckID]check.Result)}
+}
+
+// begin opens the book. How things stand at the start is no transition.
+func (b *book) begin(states []*pool.ServiceState, now time.Time) { b.update(states, now) }
+
+// update enters the present states and returns what has changed.
+func (b *book) update(states []*pool.ServiceState, now time.Time) (out []Transition) {
+	pages := make([]*page, len(states))
+	moved := len(states) != len(b.pages)
+	for i, st := range states {
+		p := b.byName[st.Spec.Name]
+		if p == nil {
+			p = &page{since: now, servers: make(map[netip.AddrPort]*line)}
+			moved = true
+		}
+		if p.state != st {
+			out = append(out, b.enter(p, st, now)...)
+		}
+		pages[i] = p
+	}
+	b.pages = pages
+	if moved { // the same number under other names has a new page among them
+		clear(b.byName)
+		for _, p := range pages {
+			b.byName[p.state.Spec.Name] = p
+		}
+	}
+	return out
+}
+
+// forget drops the results of checks that are gone.
+func (b *book) forget(jobs map[pool.CheckID]check.Job) {
+	for id := range b.results {
+		if _, ok := jobs[id]; !ok {
+			delete(b.results, id)
+		}
+	}
+}
+
+// enter brings a page to a service's present state.
+func (b *book) enter(p *page, st *pool.ServiceState, now time.Time) (out []Transition) {
+	servers := make(map[netip.AddrPort]*line, len(st.Servers))
+	for i := range st.Servers {
+		srv := &st.Servers[i]
+		key := srv.Spec.AddrPort()
+		was := p.servers[key]
+		l := &line{state: srv.State, since: now, reason: b.reason(srv)}
+		servers[key] = l
+		switch {
+		case was == nil:
+		case was.state == l.state:
+			l.since = was.since
+		default:
+			out = append(out, Transition{
+				At: now, Service: st.Spec.Name, Server: key.String(),
+				From: was.state.String(), To: l.state.String(), Reason: l.reason,
+			})
+		}
+	}
+	if p.state != nil && p.state.Up != st.Up {
+		p.since = now
+		out = append(out, Transition{
+			At: now, Service: st.Spec.Name, From: upOrDown(p.state.Up), To: upOrDown(st.Up), Reason: st.Reason,
+		})
+	}
+	p.state, p.servers = st, servers
+	return out
+}
+
+// reason completes the pool's reason with what the checks said.
+func (b *book) reason(srv *pool.ServerState) string {
+	var said []string
+	ids := srv.Failing
+	if srv.State == pool.Up && len(srv.Waiting) == 0 {
+		ids = srv.Spec.Checks
+	}
+	for _, id := range ids {
+		if r, ok := b.results[id]; ok && !slices.Contains(said, r.Detail) {
+			said = append(said, r.Detail)
+		}
+	}
+	if len(said) == 0 {
+		return srv.Reason
+	}
+	return srv.Reason + ": " + strings.Join(said, "; ")
+}
+
+func upOrDown(up bool) string {
+	if up {
+		return string(Up)
+	}
+	return string(Down)
+}
+
+// log writes one line about the transition.
+func (t Transition) log(log *slog.Logger) {
+	level := slog.LevelInfo
+	if t.To == string(Down) {
+		level = slog.LevelWarn
+	}
+	attrs := []any{"service", t.Service}
+	what := "service is " + t.To
+	if t.Server != "" {
+		attrs = append(attrs, "server", t.Server)
+		what = "server is " + t.To
+	}
+	log.Log(context.Background(), level, what, append(attrs, "from", t.From, "reason", t.Reason)...)
+}

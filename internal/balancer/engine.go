@@ -1,0 +1,198 @@
+package balancer
+
+import (
+	"context"
+	"io"
+	"reflect"
+	"time"
+
+	"baton/internal/check"
+	"baton/internal/ipvs"
+	"baton/internal/pool"
+)
+
+const (
+	// settle is how long a change waits for others to come along: servers fail
+	// together, and one pass over the kernel's table serves them all.
+	settle = 3 * time.Millisecond
+	// refresh is how often the snapshot is renewed when nothing happens.
+	refresh = time.Second
+	// The pauses between attempts to open the kernel's table.
+	firstRetry, lastRetry = time.Second, 30 * time.Second
+	// patience bounds what one pass over the kernel's table may take.
+	patience = 30 * time.Second
+)
+
+// engine is the state of the goroutine of Run.
+type engine struct {
+	b    *Balancer
+	spec Spec
+	pool *pool.Pool
+
+	book    book // since when and why things are as they are
+	kernel  Kernel
+	table   *ipvs.Reconciler // of kernel; nil without one
+	view    view             // what was last seen in the kernel and done to it
+	agenda  agenda
+	pause   time.Duration // before the next attempt to open the kernel's table
+	expense time.Duration // of the last pass
+}
+
+// agenda says when what has to be done; the zero time is never.
+type agenda struct{ change, resync, open, publish time.Time }
+
+// earliest returns the first of the times; there always is one.
+func (a agenda) earliest() time.Time {
+	first := a.publish
+	for _, t := range []time.Time{a.change, a.resync, a.open} {
+		if !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+func isDue(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
+
+func newEngine(b *Balancer, spec Spec) engine {
+	return engine{b: b, spec: spec, book: newBook(), view: newView(), pause: firstRetry}
+}
+
+// begin looks at the kernel, builds the pool on what it finds and brings the
+// table up to date, all before the first check: what serves is to serve on.
+func (e *engine) begin(ctx context.Context) {
+	found := e.open(ctx)
+	e.pool = pool.New(e.spec.Services, found)
+	e.book.begin(e.pool.Snapshot(), time.Now())
+	e.setJobs()
+	e.apply(ctx, true)
+}
+
+// setJobs tells the runner which checks there are.
+func (e *engine) setJobs() {
+	e.seed()
+	jobs := make(map[string]check.Job, len(e.spec.Jobs))
+	for id, j := range e.spec.Jobs {
+		jobs[string(id)] = j
+	}
+	e.b.options.Runner.Set(jobs)
+}
+
+// seed tells the runner which targets serve already.
+func (e *engine) seed() {
+	for _, id := range e.pool.Adopted() {
+		e.b.options.Runner.Seed(string(id))
+	}
+}
+
+// loop works until ctx ends (nil) or a stop is asked for.
+func (e *engine) loop(ctx context.Context) *command {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(time.Until(e.agenda.earliest()))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-e.b.inbox.wake:
+			e.hear(e.b.inbox.take())
+		case c := <-e.b.commands:
+			if c.reload == nil {
+				return &c
+			}
+			e.reload(ctx, *c.reload)
+			c.reply <- nil
+		case <-timer.C:
+			e.work(ctx)
+		}
+	}
+}
+
+// hear takes verdicts into the pool and has the table changed soon.
+func (e *engine) hear(verdicts []check.Verdict) {
+	changed := false
+	for _, v := range verdicts {
+		id := pool.CheckID(v.ID)
+		e.book.results[id] = v.Result
+		changed = e.pool.Set(id, v.Up) || changed
+	}
+	if changed && e.agenda.change.IsZero() {
+		// Never busy for more than half of the time, however large the table
+		// and however many servers change.
+		e.agenda.change = time.Now().Add(max(settle, e.expense))
+	}
+}
+
+// note enters what has changed in the pool into the book and tells it.
+func (e *engine) note() {
+	for _, t := range e.book.update(e.pool.Snapshot(), time.Now()) {
+		t.log(e.b.log)
+		if e.b.options.OnTransition != nil {
+			e.b.options.OnTransition(t)
+		}
+	}
+}
+
+// work does what is due.
+func (e *engine) work(ctx context.Context) {
+	now := time.Now()
+	switch {
+	case isDue(e.agenda.open, now):
+		e.pool.Adopt(e.open(ctx))
+		e.seed()
+		e.apply(ctx, true)
+	case isDue(e.agenda.resync, now):
+		e.apply(ctx, true)
+	case isDue(e.agenda.change, now):
+		e.apply(ctx, false)
+	case isDue(e.agenda.publish, now):
+		e.note()
+		e.publish()
+	}
+}
+
+// reload puts another spec into force.
+func (e *engine) reload(ctx context.Context, spec Spec) {
+	if reflect.DeepEqual(spec, e.spec) {
+		return
+	}
+	old := e.spec
+	e.spec = spec
+	e.pool.Reconfigure(spec.Services)
+	if e.table != nil && bringsKeys(old, spec) {
+		// A service that was foreign until now may be serving already.
+		e.pool.Adopt(e.dump(ctx))
+	}
+	e.setJobs()
+	e.book.forget(spec.Jobs)
+	e.apply(ctx, true)
+}
+
+// bringsKeys reports whether a spec has services in the kernel that the last one
+// did not have.
+func bringsKeys(old, spec Spec) bool {
+	had := make(map[pool.Key]bool)
+	for _, s := range old.Services {
+		for _, k := range s.Keys {
+			had[k] = true
+		}
+	}
+	for _, s := range spec.Services {
+		for _, k := range s.Keys {
+			if !had[k] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// close closes the kernel's table.
+func (e *engine) close() {
+	if c, ok := e.kernel.(io.Closer); ok {
+		if err := c.Close(); err != nil {
+			e.b.log.Debug("close the kernel's virtual server table", "error", err)
+		}
+	}
+	e.kernel, e.table = nil, nil
+}

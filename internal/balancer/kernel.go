@@ -1,0 +1,215 @@
+package balancer
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"baton/internal/ipvs"
+	"baton/internal/pool"
+)
+
+// view is what was last seen in the kernel, and what was done to it.
+type view struct {
+	services map[pool.Key]*ipvs.Service // ours, with counters
+	foreign  []ForeignService
+	wanted   pool.Table         // that the last successful pass brought about
+	failed   map[pool.Key]error // except for these
+	problem  string             // why the table cannot be kept, or empty
+	writes   map[string]uint64
+	drift    uint64
+}
+
+func newView() view { return view{writes: make(map[string]uint64)} }
+
+// open opens the kernel's table and returns what is in it. When this fails, it
+// is tried again later; checks and status go on without it.
+func (e *engine) open(ctx context.Context) pool.Table {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	k, err := e.b.options.Open(ctx)
+	if err != nil {
+		e.setProblem(err.Error())
+		e.agenda.open = time.Now().Add(e.pause)
+		e.pause = min(2*e.pause, lastRetry)
+		return nil
+	}
+	e.kernel = k
+	e.table = ipvs.NewReconciler(k, e.b.Owned(), e.b.log)
+	e.agenda.open, e.pause = time.Time{}, firstRetry
+	return e.dump(ctx)
+}
+
+// dump returns the kernel's table; nil when it cannot be read, which the next
+// pass reports.
+func (e *engine) dump(ctx context.Context) pool.Table {
+	services, err := e.kernel.Dump(ctx)
+	if err != nil {
+		e.b.log.Warn("cannot read the kernel's virtual server table", "error", err)
+		return nil
+	}
+	t := make(pool.Table, len(services))
+	for i, s := range services {
+		t[i] = s.Plain()
+	}
+	t.Sort()
+	return t
+}
+
+// setProblem takes note of why the table cannot be kept, and logs it once.
+func (e *engine) setProblem(problem string) {
+	switch {
+	case problem == e.view.problem:
+	case problem == "":
+		e.b.log.Info("the kernel's virtual server table is kept again")
+	default:
+		e.b.log.Error("the kernel's virtual server table cannot be kept", "problem", problem)
+	}
+	e.view.problem = problem
+}
+
+// apply makes the kernel's table what the pool wants: by a comparison with all
+// that is there (full), or by writing what has changed since the last pass.
+func (e *engine) apply(ctx context.Context, full bool) {
+	start := time.Now()
+	e.agenda.change = time.Time{}
+	e.note()
+	if e.table != nil {
+		e.pass(ctx, full)
+	}
+	if full {
+		e.agenda.resync = time.Now().Add(max(e.spec.Resync, 100*time.Millisecond))
+	}
+	e.publish()
+	e.expense = time.Since(start)
+}
+
+func (e *engine) pass(ctx context.Context, full bool) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	want := e.pool.Table()
+	e.tellOwned(want)
+	e.table.RemoveForeign(e.spec.RemoveForeign)
+	var a ipvs.Applied
+	var err error
+	if full {
+		a, err = e.table.Apply(ctx, want)
+	} else {
+		a, err = e.table.ApplyChange(ctx, want)
+	}
+	e.account(a, full && err == nil)
+	if err == nil {
+		e.view.wanted, e.view.failed = want, a.Failed
+		if full {
+			err = e.keepTimeouts(ctx)
+		}
+	}
+	switch {
+	case err == nil:
+		e.setProblem(e.leftover(want))
+	case ctx.Err() == nil || ctx.Err() == context.DeadlineExceeded: // not at our own end
+		e.setProblem(err.Error())
+	}
+	e.tellOwned(want)
+}
+
+// account takes what a pass found and did into the view. Without a dump it may
+// have found nothing and means nothing by it.
+func (e *engine) account(a ipvs.Applied, dumped bool) {
+	v := &e.view
+	if dumped || a.Services != nil {
+		v.services = make(map[pool.Key]*ipvs.Service, len(a.Services))
+		for i := range a.Services {
+			v.services[a.Services[i].Key()] = &a.Services[i]
+		}
+		v.foreign = v.foreign[:0:0]
+		for _, s := range a.Foreign {
+			v.foreign = append(v.foreign, ForeignService{Key: s.Key(), Scheduler: s.Settings.Scheduler, Servers: len(s.Servers)})
+		}
+	}
+	for op, n := range a.Writes {
+		v.writes[op.String()] += uint64(n)
+	}
+	v.drift += uint64(len(a.Drift))
+}
+
+// leftover says what cannot be removed, for no service of the spec stands for it
+// and could say so.
+func (e *engine) leftover(want pool.Table) string {
+	var out []string
+	for k, err := range e.view.failed {
+		if want.Find(k) == nil {
+			out = append(out, fmt.Sprintf("%s cannot be removed: %s", k, err))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
+}
+
+// tellOwned tells which services are ours in the kernel: those that are, and
+// those that are about to be.
+func (e *engine) tellOwned(want pool.Table) {
+	mine := make(map[pool.Key]bool, len(want))
+	for _, k := range e.table.Owned() {
+		mine[k] = true
+	}
+	for i := range want {
+		mine[want[i].Key] = true
+	}
+	e.setOwned(slices.SortedFunc(maps.Keys(mine), pool.Key.Compare))
+}
+
+func (e *engine) setOwned(keys []pool.Key) {
+	if slices.Equal(keys, e.b.Owned()) {
+		return
+	}
+	e.b.owned.Store(&keys)
+	if e.b.options.OnOwned != nil {
+		e.b.options.OnOwned(keys)
+	}
+}
+
+// keepTimeouts sets the kernel's connection timeouts where they differ.
+func (e *engine) keepTimeouts(ctx context.Context) error {
+	want := e.spec.Timeouts
+	if want == (Timeouts{}) {
+		return nil
+	}
+	have, err := e.kernel.Timeouts(ctx)
+	if err != nil {
+		return fmt.Errorf("read the kernel's connection timeouts: %w", err)
+	}
+	same := func(want, have time.Duration) bool { return want == 0 || want == have }
+	if same(want.TCP, have.TCP) && same(want.TCPFin, have.TCPFin) && same(want.UDP, have.UDP) {
+		return nil
+	}
+	if err := e.kernel.SetTimeouts(ctx, ipvs.Timeouts(want)); err != nil {
+		return fmt.Errorf("set the kernel's connection timeouts: %w", err)
+	}
+	e.view.writes["set_timeouts"]++
+	return nil
+}
+
+// withdraw removes our services at a planned stop, where the spec wants it.
+func (e *engine) withdraw(ctx context.Context) error {
+	if !e.spec.Withdraw {
+		return nil
+	}
+	if e.table == nil {
+		if len(e.b.Owned()) == 0 {
+			return nil
+		}
+		if e.open(ctx); e.table == nil {
+			return fmt.Errorf("withdraw the virtual services: %s", e.view.problem)
+		}
+	}
+	if err := e.table.Withdraw(ctx); err != nil {
+		e.setOwned(e.table.Owned())
+		return fmt.Errorf("withdraw the virtual services: %w", err)
+	}
+	e.setOwned([]pool.Key{})
+	return nil
+}

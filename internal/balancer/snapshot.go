@@ -1,0 +1,145 @@
+package balancer
+
+import (
+	"slices"
+	"time"
+
+	"baton/internal/ipvs"
+	"baton/internal/pool"
+)
+
+// publish renews the snapshot.
+func (e *engine) publish() {
+	e.agenda.publish = time.Now().Add(refresh)
+	s := &Status{
+		Services: make([]ServiceStatus, len(e.book.pages)),
+		Foreign:  e.view.foreign,
+		Problem:  e.view.problem,
+		Writes:   make(map[string]uint64, len(e.view.writes)),
+		Drift:    e.view.drift,
+	}
+	for i, p := range e.book.pages {
+		s.Services[i] = e.service(p)
+	}
+	for op, n := range e.view.writes {
+		s.Writes[op] = n
+	}
+	for _, c := range e.b.options.Runner.Counts() {
+		s.Checks = append(s.Checks, CheckCount{Kind: c.Kind, Code: c.Code, Count: c.N})
+	}
+	e.b.status.Store(s)
+}
+
+func (e *engine) service(p *page) ServiceStatus {
+	st := p.state
+	spec := st.Spec
+	out := ServiceStatus{
+		Name:           spec.Name,
+		Router:         spec.Router,
+		Keys:           spec.Keys,
+		Scheduler:      spec.Scheduler,
+		Forward:        spec.Forward,
+		Up:             st.Up,
+		Quorum:         spec.Quorum,
+		Weight:         st.Weight,
+		FallbackActive: st.FallbackActive,
+		Since:          p.since,
+		Reason:         st.Reason,
+		Problem:        e.refusal(spec.Keys),
+		Servers:        make([]ServerStatus, len(st.Servers)),
+	}
+	for i := range st.Servers {
+		srv := &st.Servers[i]
+		l := p.servers[srv.Spec.AddrPort()]
+		out.Servers[i] = e.server(spec, srv)
+		out.Servers[i].Since, out.Servers[i].Reason = l.since, l.reason
+	}
+	if spec.Fallback != nil {
+		out.Fallback = spec.Fallback.AddrPort()
+		f := e.server(spec, &st.Fallback)
+		f.Since, f.Reason = p.since, e.book.reason(&st.Fallback)
+		out.FallbackServer = &f
+	}
+	return out
+}
+
+// refusal returns the kernel's refusal of one of a service's keys, or nothing.
+func (e *engine) refusal(keys []pool.Key) string {
+	for _, k := range keys {
+		if err := e.view.failed[k]; err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
+
+var serverStates = map[pool.State]ServerState{pool.Checking: Checking, pool.Up: Up, pool.Down: Down}
+
+func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStatus {
+	out := ServerStatus{
+		Name:             srv.Spec.Name,
+		Address:          srv.Spec.AddrPort(),
+		State:            serverStates[srv.State],
+		ConfiguredWeight: srv.Spec.Weight,
+		Forward:          srv.Spec.Forward,
+	}
+	for _, k := range service.Keys {
+		e.inKernel(&out, k, srv.Spec.At(k))
+	}
+	for _, id := range srv.Spec.Checks {
+		out.Checks = append(out.Checks, e.check(id))
+	}
+	return out
+}
+
+// inKernel adds what the kernel has of a server under one key. A service that is
+// there at several keys (a range of ports) is shown as one: counters are added,
+// and the weight is the same everywhere.
+func (e *engine) inKernel(out *ServerStatus, k pool.Key, want pool.RealServer) {
+	seen := e.view.services[k]
+	var found *ipvs.Server
+	if seen != nil {
+		found = seen.Find(want)
+	}
+	if found != nil {
+		out.Active += found.Active
+		out.Inactive += found.Inactive
+		out.Stats.Connections += found.Stats.Connections
+		out.Stats.InPackets += found.Stats.PacketsIn
+		out.Stats.OutPackets += found.Stats.PacketsOut
+		out.Stats.InBytes += found.Stats.BytesIn
+		out.Stats.OutBytes += found.Stats.BytesOut
+	}
+	if e.table == nil {
+		return
+	}
+	// What was seen is what was there before the last writes. Where these have
+	// succeeded, what was wanted is there now.
+	if wanted := e.view.wanted.Find(k); wanted != nil && e.view.failed[k] == nil {
+		found = nil
+		if i, ok := slices.BinarySearchFunc(wanted.Servers, want, pool.RealServer.Compare); ok {
+			found = &ipvs.Server{RealServer: wanted.Servers[i]}
+		}
+	}
+	if found != nil {
+		out.InKernel, out.Weight = true, found.Weight
+	}
+}
+
+func (e *engine) check(id pool.CheckID) CheckStatus {
+	st, ok := e.b.options.Runner.Status(string(id))
+	if !ok {
+		return CheckStatus{ID: id}
+	}
+	return CheckStatus{
+		ID:        id,
+		Kind:      st.Job.Spec.Kind(),
+		Target:    st.Job.Spec.Target,
+		Known:     !st.Last.At.IsZero(),
+		Up:        st.Up,
+		Last:      st.Last,
+		Successes: st.Successes,
+		Failures:  st.Failures,
+		Schedule:  st.Job.Schedule,
+	}
+}

@@ -1,0 +1,114 @@
+package balancer
+
+import (
+	"net/netip"
+	"time"
+
+	"baton/internal/check"
+	"baton/internal/pool"
+)
+
+// ServerState is the state of a real server, as contract and status show it.
+type ServerState string
+
+// The states of a server.
+const (
+	Checking ServerState = "checking" // not yet known; not used
+	Up       ServerState = "up"
+	Down     ServerState = "down"
+	Draining ServerState = "draining"
+	Disabled ServerState = "disabled"
+)
+
+// Status is an immutable snapshot. Nothing in it may be changed by its readers.
+type Status struct {
+	Services []ServiceStatus
+	Foreign  []ForeignService // in the kernel, not ours, left alone
+	// Problem says why the kernel's table cannot be kept, or is empty.
+	Problem string
+
+	Writes map[string]uint64 // successful kernel writes by operation since the start
+	Drift  uint64            // foreign changes found and repaired since the start
+	Checks []CheckCount      // results by kind and code since the start
+}
+
+// ServiceStatus is one configured service.
+type ServiceStatus struct {
+	Name           string
+	Router         string
+	Keys           []pool.Key
+	Scheduler      string
+	Forward        pool.Forward
+	Up             bool // has its quorum
+	Quorum         pool.Quorum
+	Weight         uint64 // of the live servers
+	FallbackActive bool
+	Fallback       netip.AddrPort // invalid: none
+	FallbackServer *ServerStatus  // nil: none
+	Since          time.Time
+	Reason         string
+	// Problem is the kernel's refusal of this service in words, or empty.
+	Problem string
+	Servers []ServerStatus
+}
+
+// ServerStatus is one real server of a service.
+type ServerStatus struct {
+	Name             string
+	Address          netip.AddrPort
+	State            ServerState
+	Weight           uint32 // as in the kernel's table; 0 when not in it
+	ConfiguredWeight uint32
+	Forward          pool.Forward
+	InKernel         bool
+	Active, Inactive uint32
+	Stats            Stats
+	Since            time.Time
+	Reason           string
+	Checks           []CheckStatus
+}
+
+// Stats are the kernel's counters of a server, since it was added.
+type Stats struct {
+	Connections           uint64
+	InPackets, OutPackets uint64
+	InBytes, OutBytes     uint64
+}
+
+// CheckStatus is the last result of one check of a server.
+type CheckStatus struct {
+	ID        pool.CheckID
+	Kind      string
+	Target    netip.AddrPort
+	Known     bool // false: no result yet
+	Up        bool
+	Last      check.Result
+	Successes int // in a row
+	Failures  int // in a row
+	Schedule  check.Schedule
+}
+
+// CheckCount counts results.
+type CheckCount struct {
+	Kind  string
+	Code  check.Code
+	Count uint64
+}
+
+// ForeignService is a service in the kernel that the configuration does not
+// name.
+type ForeignService struct {
+	Key       pool.Key
+	Scheduler string
+	Servers   int
+}
+
+// Transition is a change worth telling: of a service or one of its servers.
+type Transition struct {
+	At      time.Time
+	Service string
+	Server  string // empty: the service itself
+	From    string
+	To      string
+	Reason  string
+}

@@ -1,0 +1,142 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// probeHTTP makes one request, and further ones where it follows redirects. It
+// does not use http.Transport: a probe wants one connection, one goroutine, its
+// own limits and HTTP/1.0 where asked, and none of a client's cleverness
+// (connection reuse, proxies from the environment, retries, decompression).
+func probeHTTP(ctx context.Context, s Spec) (Code, string, error) {
+	var re *regexp.Regexp
+	if s.HTTP.ExpectBodyRegex != "" {
+		var err error
+		if re, err = regexp.Compile(s.HTTP.ExpectBodyRegex); err != nil {
+			return "", "", failf(L7RSP, "expect_body_regex cannot be used: %s", err)
+		}
+	}
+	req, err := newRequest(s)
+	if err != nil {
+		return "", "", failf(L7RSP, "%s", err)
+	}
+	for hops := 0; ; hops++ {
+		a, err := exchange(ctx, s, req)
+		if err != nil {
+			return "", "", err
+		}
+		if a.accepted {
+			return judgeBody(s.HTTP, a, re)
+		}
+		if hops == s.HTTP.Follow || !isRedirect(a.status) {
+			return "", "", statusFailure(s.HTTP, a, hops)
+		}
+		if req, err = req.follow(a.location); err != nil {
+			return "", "", err
+		}
+	}
+}
+
+// exchange connects, sends the request and reads the answer.
+func exchange(ctx context.Context, s Spec, req *request) (a *answer, err error) {
+	c, err := dial(ctx, s, req.target)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { c.end(err) }()
+	if req.tls != nil {
+		if err := c.startTLS(req.tls, req.name(), "http/1.1"); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := c.Write(req.encode()); err != nil && !isReset(err) {
+		// A server may answer and hang up before it has read all of the body.
+		return nil, c.failed(err, "an answer")
+	}
+	if a, err = c.readAnswer(s.HTTP, req.method); err != nil {
+		return nil, err
+	}
+	if a.complete {
+		c.letClose(ctx)
+	}
+	return a, nil
+}
+
+// letClose waits a moment for the server to close the connection, as the request
+// asked it to. Who closes first has the connection in TIME_WAIT; with thousands
+// of checks this should not be the director. A server that does not care is not
+// waited for.
+func (c *connection) letClose(ctx context.Context) {
+	const moment = 20 * time.Millisecond
+	_ = c.tcp.SetReadDeadline(time.Now().Add(moment))
+	if ctx.Err() != nil { // the line above may have taken back the end of all reads
+		return
+	}
+	_, _ = c.Read(make([]byte, 1))
+}
+
+// judgeBody holds a body against what is expected of it.
+func judgeBody(h *HTTP, a *answer, re *regexp.Regexp) (Code, string, error) {
+	got := fmt.Sprintf("HTTP status %d", a.status)
+	if h.ExpectBody != "" && !strings.Contains(string(a.body), h.ExpectBody) {
+		return "", "", failf(L7RSP, "%s, but %s does not contain %s", got, a.extent(), quote([]byte(h.ExpectBody)))
+	}
+	if re != nil && !re.Match(a.body) {
+		return "", "", failf(L7RSP, "%s, but %s does not match %s", got, a.extent(), quote([]byte(h.ExpectBodyRegex)))
+	}
+	return L7OK, got, nil
+}
+
+func statusFailure(h *HTTP, a *answer, hops int) error {
+	after := ""
+	if hops > 0 {
+		after = fmt.Sprintf(" after %d redirects", hops)
+	}
+	return failf(L7STS, "HTTP status %d%s, expected %s", a.status, after, h.expected())
+}
+
+// accepts reports whether a status is one of those that the check wants.
+func (h *HTTP) accepts(status int) bool {
+	if len(h.Status) == 0 {
+		return status >= 200 && status <= 299
+	}
+	return slices.ContainsFunc(h.Status, func(r StatusRange) bool { return r.From <= status && status <= r.To })
+}
+
+func (h *HTTP) expected() string {
+	if len(h.Status) == 0 {
+		return "200-299"
+	}
+	parts := make([]string, len(h.Status))
+	for i, r := range h.Status {
+		parts[i] = r.String()
+	}
+	return strings.Join(parts, ", ")
+}
+
+// String returns the range as the configuration writes it.
+func (r StatusRange) String() string {
+	if r.From == r.To {
+		return strconv.Itoa(r.From)
+	}
+	return strconv.Itoa(r.From) + "-" + strconv.Itoa(r.To)
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+var _ io.ReadWriter = (*connection)(nil)

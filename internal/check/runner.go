@@ -1,0 +1,303 @@
+package check
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options are what a [Runner] is built with. The zero value is ready for use.
+type Options struct {
+	// Probe does what a spec says and returns when ctx ends; nil: [Probe].
+	Probe func(ctx context.Context, s Spec) Result
+	// Observe hears of each result, for metrics. It is called by one goroutine
+	// and must not block; nil: nobody hears.
+	Observe func(kind string, code Code, took time.Duration)
+	// Limit is how many probes run at a time; 0: 4096. Each takes a file
+	// descriptor. A probe that is due beyond the limit starts late.
+	Limit int
+	Log   *slog.Logger // nil: discard
+}
+
+// Runner runs jobs on their schedules and says when a target went up or down.
+// All of its methods are safe for concurrent use.
+//
+// There is one goroutine for the schedule and one for each probe that is just
+// running. A job never runs twice at a time: a run that takes longer than the
+// interval delays the next one.
+type Runner struct {
+	probe   func(context.Context, Spec) Result
+	observe func(string, Code, time.Duration)
+	limit   int
+	log     *slog.Logger
+
+	wake chan struct{} // capacity 1: the schedule has changed
+	done chan finished
+
+	mu      sync.Mutex
+	jobs    map[string]*job
+	queue   queue
+	seeds   map[string]bool // assumed to be up when Set brings them
+	started bool            // Run was called
+	counts  map[countKey]uint64
+	stats   Stats
+}
+
+// finished is a run that has ended.
+type finished struct {
+	job    *job
+	result Result
+}
+
+// NewRunner returns a runner without jobs.
+func NewRunner(o Options) *Runner {
+	r := &Runner{
+		probe:   o.Probe,
+		observe: o.Observe,
+		limit:   o.Limit,
+		log:     o.Log,
+		wake:    make(chan struct{}, 1),
+		done:    make(chan finished),
+		jobs:    make(map[string]*job),
+		seeds:   make(map[string]bool),
+		counts:  make(map[countKey]uint64),
+	}
+	if r.probe == nil {
+		r.probe = Probe
+	}
+	if r.observe == nil {
+		r.observe = func(string, Code, time.Duration) {}
+	}
+	if r.limit <= 0 {
+		r.limit = 4096
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	return r
+}
+
+// Seed says that the targets of these jobs were in service before and count as
+// up until Fall failures in a row say otherwise. It concerns jobs without a
+// verdict, and those that the next [Runner.Set] brings.
+func (r *Runner) Seed(ids ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		if j := r.jobs[id]; j == nil {
+			r.seeds[id] = true
+		} else if !j.known {
+			j.assumed = true
+		}
+	}
+}
+
+// Set replaces the jobs. A job that is the same as before keeps its counters and
+// its place in the schedule; one that is gone or has changed is stopped, in the
+// middle of a probe if need be.
+func (r *Runner) Set(jobs map[string]Job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, j := range r.jobs {
+		want, ok := jobs[id]
+		if ok && reflect.DeepEqual(want, j.Job) {
+			continue
+		}
+		if ok && (j.up || j.assumed) {
+			r.seeds[id] = true // what worked is not doubted because of an edit
+		}
+		r.drop(j)
+	}
+	var fresh []*job
+	for id, spec := range jobs {
+		if r.jobs[id] != nil {
+			continue
+		}
+		j := &job{Job: spec, id: id, kind: spec.Spec.Kind(), place: -1}
+		j.assumed = r.seeds[id]
+		r.jobs[id] = j
+		fresh = append(fresh, j)
+	}
+	clear(r.seeds)
+	if r.started {
+		r.spread(fresh)
+		r.poke()
+	}
+}
+
+// drop forgets a job.
+func (r *Runner) drop(j *job) {
+	delete(r.jobs, j.id)
+	j.gone = true
+	if j.cancel != nil {
+		j.cancel()
+	}
+	if j.place >= 0 {
+		r.queue.remove(j)
+	}
+}
+
+// spread puts new jobs on the schedule. A few start at once. Many start evenly
+// over a moment, not longer than their interval: ten thousand connects in the
+// same millisecond would be late, and lose packets, by their own number.
+func (r *Runner) spread(fresh []*job) {
+	const few, moment = 50, 2 * time.Second
+	// In the order of their IDs, which has nothing to do with their targets.
+	slices.SortFunc(fresh, func(a, b *job) int { return strings.Compare(a.id, b.id) })
+	now := time.Now()
+	for i, j := range fresh {
+		j.due = now
+		if len(fresh) > few {
+			window := min(j.Schedule.Interval, moment)
+			j.due = now.Add(window * time.Duration(i) / time.Duration(len(fresh)))
+		}
+		r.queue.add(j)
+	}
+}
+
+// poke makes the schedule look again.
+func (r *Runner) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run runs the jobs until ctx ends, and returns nil when the last probe has
+// ended. It is called once.
+//
+// sink hears of each result of a job that has a verdict, in order, from one
+// goroutine; the schedule stands still while it works. It may call the runner.
+func (r *Runner) Run(ctx context.Context, sink func(Verdict)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var probes sync.WaitGroup
+	defer probes.Wait()
+	defer cancel()
+
+	r.begin()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if next, ok := r.launch(ctx, &probes); ok {
+			timer.Reset(time.Until(next))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-r.wake:
+		case f := <-r.done:
+			r.finish(f, sink)
+		}
+	}
+}
+
+func (r *Runner) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.started = true
+	all := make([]*job, 0, len(r.jobs))
+	for _, j := range r.jobs {
+		all = append(all, j)
+	}
+	r.spread(all)
+}
+
+// launch starts what is due and returns when the next job will be; not ok: only
+// the end of a run or a new job can bring one.
+func (r *Runner) launch(ctx context.Context, probes *sync.WaitGroup) (next time.Time, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.queue) > 0 && r.stats.Running < r.limit {
+		now := time.Now()
+		if due := r.queue[0].due; due.After(now) {
+			return due, true
+		}
+		j := r.queue.take()
+		r.late(now.Sub(j.due))
+		j.start = now
+		r.stats.Running++
+		r.stats.Started++
+		var run context.Context
+		run, j.cancel = context.WithCancel(ctx)
+		probes.Go(func() { r.run(ctx, run, j) })
+	}
+	return time.Time{}, false
+}
+
+// run is the goroutine of one probe.
+func (r *Runner) run(ctx, run context.Context, j *job) {
+	start := time.Now()
+	res := r.probe(run, j.Spec)
+	if res.At.IsZero() {
+		res.At = time.Now()
+	}
+	if res.Took == 0 {
+		res.Took = time.Since(start)
+	}
+	select {
+	case r.done <- finished{j, res}:
+	case <-ctx.Done():
+	}
+}
+
+// finish takes a result: counts it, schedules the next run, tells the sink.
+func (r *Runner) finish(f finished, sink func(Verdict)) {
+	j, res := f.job, f.result
+	v, tell, counted := r.account(j, res)
+	if !counted {
+		return
+	}
+	r.observe(j.kind, res.Code, res.Took)
+	if v.Changed {
+		r.log.Debug("check verdict", "kind", j.kind, "target", j.Spec.Target.String(),
+			"up", v.Up, "code", string(res.Code), "detail", res.Detail)
+	}
+	if tell {
+		sink(v)
+	}
+}
+
+func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.Running--
+	j.cancel()
+	j.cancel = nil
+	if j.gone {
+		return Verdict{}, false, false
+	}
+	if r.stalled(j, res) {
+		r.stats.Excused++
+		j.excused = true
+		j.due = time.Now()
+		r.queue.add(j)
+		return Verdict{}, false, false
+	}
+	j.excused = false
+	j.last = res
+	changed := j.add(res.Code.OK(), j.Schedule)
+	r.counts[countKey{j.kind, res.Code}]++
+	j.due = j.next(time.Now())
+	r.queue.add(j)
+	return Verdict{ID: j.id, Up: j.up, Changed: changed, Result: res}, j.known, true
+}
+
+// stalled reports whether a failure tells of this host and not of the target: it
+// came so long after the probe's deadline that this process cannot have run in
+// the meantime (a stopped process, a paused virtual machine, swapping). Such a
+// result is not counted and the probe is repeated, once: after a pause of some
+// seconds all servers would otherwise be down at the same time.
+func (r *Runner) stalled(j *job, res Result) bool {
+	timeout := j.Spec.Timeout
+	if res.Code.OK() || j.excused || timeout <= 0 {
+		return false
+	}
+	return res.Took > timeout+max(timeout/2, 250*time.Millisecond)
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"baton/internal/balancer"
+	"baton/internal/check"
+	"baton/internal/pool"
+)
+
+// builder turns raw structs into a [Config] and checks what cannot be said of
+// one value alone.
+type builder struct {
+	*problems
+	cfg *Config
+	raw rawFile
+
+	defaultCheck block[rawCheck] // of "defaults", for servers without a check
+	routers      map[string]pos  // by name
+	vips         map[netip.Addr]owned
+	services     map[string]pos // by name
+	keys         map[pool.Key]owned
+}
+
+// owned is the router or service that has something, and where it says so.
+type owned struct {
+	name string
+	at   pos
+}
+
+// build decodes a tree into cfg.
+func build(cfg *Config, p *problems, root *node) {
+	b := &builder{
+		problems: p,
+		cfg:      cfg,
+		routers:  make(map[string]pos),
+		vips:     make(map[netip.Addr]owned),
+		services: make(map[string]pos),
+		keys:     make(map[pool.Key]owned),
+	}
+	decodeBlock(p, root, &b.raw)
+	b.checkDefaults()
+	b.inheritDefaults()
+	b.defaultCheck = b.raw.Defaults.v.Check
+	b.raw.Defaults.forget() // handed down; incomplete by nature
+	finishBlock(p, &b.raw, root.at)
+	b.daemon()
+	b.buildRouters()
+	b.cfg.Balancer.Jobs = make(map[pool.CheckID]check.Job)
+	for i := range b.raw.Services.items {
+		b.buildService(&b.raw.Services.items[i])
+	}
+}
+
+// daemon builds what belongs to the process as a whole.
+func (b *builder) daemon() {
+	r := &b.raw
+	b.cfg.Node = string(r.Node.v)
+	b.cfg.StateDir = string(r.StateDir.v)
+	b.cfg.API.Socket = string(r.API.v.Socket.v)
+	b.cfg.Metrics.Listen = string(r.Metrics.v.Listen.v)
+	b.cfg.Log = Log{Level: levels[r.Log.v.Level.v], Format: LogFormat(r.Log.v.Format.v)}
+	ipvs := &r.IPVS.v
+	b.cfg.Sysctls = Sysctls(ipvs.Sysctls.v)
+	timeouts := &ipvs.Timeouts.v
+	b.cfg.Balancer = balancer.Spec{
+		Resync:        time.Duration(ipvs.Resync.v),
+		RemoveForeign: ipvs.Foreign.v == "remove",
+		Withdraw:      ipvs.OnStop.v == "withdraw",
+		Timeouts: balancer.Timeouts{
+			TCP:    time.Duration(timeouts.TCP.v),
+			TCPFin: time.Duration(timeouts.TCPFin.v),
+			UDP:    time.Duration(timeouts.UDP.v),
+		},
+	}
+}
+
+var levels = map[word]slog.Level{
+	"debug": slog.LevelDebug,
+	"info":  slog.LevelInfo,
+	"warn":  slog.LevelWarn,
+	"error": slog.LevelError,
+}

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"log/slog"
+
+	"baton/internal/balancer"
+	"baton/internal/speaker"
+)
+
+// DefaultPath is where the configuration is looked for.
+const DefaultPath = "/etc/baton/baton.yaml"
+
+// Config is a valid configuration. It is not changed after it was built.
+type Config struct {
+	Path  string   // of the main file, as it was given
+	Files []string // all files read, the main file first
+	Hash  string   // 12 hex digits of the SHA-256 of their bytes, in that order
+
+	Node     string // this director's name; empty: the host name
+	StateDir string // absolute
+
+	API     API
+	Metrics Metrics
+	Log     Log
+
+	Routers  []speaker.Router // in the order of the file
+	Balancer balancer.Spec    // services in the order of the file
+	Sysctls  Sysctls
+}
+
+// API says where the control interface listens.
+type API struct {
+	Socket string // absolute path of the unix socket
+}
+
+// Metrics says where Prometheus may scrape.
+type Metrics struct {
+	Listen string // IP:port, or :port for all addresses; empty: off
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  slog.Level
+	Format LogFormat
+}
+
+// LogFormat is the form of a log line.
+type LogFormat string
+
+// The forms of a log line.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// Sysctls says who sets the kernel parameters that the services need.
+type Sysctls string
+
+// SysctlsManage lets baton set ip_forward and net.ipv4.vs.* as the services
+// need them; SysctlsLeave leaves them to the administrator.
+const (
+	SysctlsManage Sysctls = "manage"
+	SysctlsLeave  Sysctls = "leave"
+)

@@ -1,0 +1,81 @@
+package config
+
+type rawService struct {
+	Name        value[name]            `key:"name" required:"yes"`
+	Address     some[value[ports]]     `key:"address"`
+	FWMark      value[number]          `key:"fwmark" range:"1..4294967295"`
+	Family      value[word]            `key:"family" oneof:"inet inet6" default:"inet"`
+	Protocol    value[word]            `key:"protocol" oneof:"tcp udp sctp" default:"tcp"`
+	Router      value[name]            `key:"router"`
+	Scheduler   value[word]            `key:"scheduler" oneof:"rr wrr lc wlc lblc lblcr dh sh mh sed nq fo ovf twos" default:"wlc"`
+	Flags       list[value[word]]      `key:"scheduler_flags" oneof:"sh-port sh-fallback mh-port mh-fallback"`
+	Forward     value[word]            `key:"forward" oneof:"nat dr tun" default:"nat"`
+	Persistence block[rawPersistence]  `key:"persistence"`
+	OnePacket   value[boolean]         `key:"one_packet" default:"false"`
+	Engine      value[word]            `key:"persistence_engine" oneof:"sip"`
+	Quorum      block[rawQuorum]       `key:"quorum"`
+	Fallback    block[rawFallback]     `key:"fallback"`
+	OnFailure   value[word]            `key:"on_failure" oneof:"remove quiesce" default:"remove"`
+	Admit       value[word]            `key:"admit" oneof:"checked at-once" default:"checked"`
+	Check       some[block[rawCheck]]  `key:"check"`
+	Servers     list[block[rawServer]] `key:"servers" required:"yes"`
+}
+
+type rawPersistence struct {
+	Timeout value[span]   `key:"timeout" range:"0s..744h" step:"1s" default:"300s"`
+	Netmask value[number] `key:"netmask" range:"1..128"`
+}
+
+type rawQuorum struct {
+	Min        value[number] `key:"min" range:"1..1000000000000" default:"1"`
+	Hysteresis value[number] `key:"hysteresis" range:"0..1000000000000" default:"0"`
+}
+
+// rawServer is a real server; its short form is the address alone.
+type rawServer struct {
+	Address value[endpoint]       `key:"address" required:"yes"`
+	Weight  value[number]         `key:"weight" range:"0..2147483647" default:"1"`
+	Name    value[name]           `key:"name"`
+	Forward value[word]           `key:"forward" oneof:"nat dr tun"`
+	Tunnel  block[rawTunnel]      `key:"tunnel"`
+	Upper   value[number]         `key:"upper" range:"0..4294967295" default:"0"`
+	Lower   value[number]         `key:"lower" range:"0..4294967295" default:"0"`
+	Check   some[block[rawCheck]] `key:"check"`
+}
+
+// rawFallback is the sorry server; its short form is the address alone.
+type rawFallback struct {
+	Address value[endpoint]       `key:"address" required:"yes"`
+	Forward value[word]           `key:"forward" oneof:"nat dr tun"`
+	Tunnel  block[rawTunnel]      `key:"tunnel"`
+	Check   some[block[rawCheck]] `key:"check"`
+}
+
+type rawTunnel struct {
+	Type     value[word]   `key:"type" oneof:"ipip gue gre" default:"ipip"`
+	Port     value[number] `key:"port" range:"1..65535"`
+	Checksum value[word]   `key:"checksum" oneof:"none csum remcsum" default:"none"`
+}
+
+const serverShortForm = "an address such as 10.0.0.11:80, or a mapping such as {address: 10.0.0.11:80}"
+
+func (s *rawServer) decodeShort(p *problems, r *rule, n *node) bool {
+	s.Address.decode(p, r, n)
+	return true
+}
+
+func (*rawServer) shortForm() string { return serverShortForm }
+
+func (s *rawFallback) decodeShort(p *problems, r *rule, n *node) bool {
+	s.Address.decode(p, r, n)
+	return true
+}
+
+func (*rawFallback) shortForm() string { return serverShortForm }
+
+func (rawService) kind() string     { return "service" }
+func (rawPersistence) kind() string { return "persistence" }
+func (rawQuorum) kind() string      { return "quorum" }
+func (rawServer) kind() string      { return "server" }
+func (rawFallback) kind() string    { return "fallback" }
+func (rawTunnel) kind() string      { return "tunnel" }

@@ -1,0 +1,296 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"baton/internal/pool"
+)
+
+// service is a service while it is built.
+type service struct {
+	*rawService
+	at   pos
+	out  pool.Service
+	bad  bool // its keys are not known, so nothing is held against them
+	ipv6 bool
+}
+
+func (b *builder) buildService(raw *block[rawService]) {
+	if raw.bad {
+		return
+	}
+	s := &service{rawService: &raw.v, at: raw.at}
+	b.unique(b.services, "service", s.Name)
+	s.out.Name = string(s.Name.v)
+	b.buildKeys(s)
+	b.claimKeys(s)
+	b.buildRouterOf(s)
+	b.buildScheduling(s)
+	b.buildPersistence(s)
+	s.out.Forward = forwards[s.Forward.v]
+	if s.OnFailure.v == "quiesce" {
+		s.out.OnFailure = pool.Quiesce
+	}
+	if s.Admit.v == "at-once" {
+		s.out.Admit = pool.AdmitAtOnce
+	}
+	b.buildQuorum(s)
+	b.checkUnused(s)
+	b.buildServers(s)
+	b.buildFallback(s)
+	b.cfg.Balancer.Services = append(b.cfg.Balancer.Services, s.out)
+}
+
+var (
+	protocols = map[word]pool.Protocol{"tcp": pool.TCP, "udp": pool.UDP, "sctp": pool.SCTP}
+	forwards  = map[word]pool.Forward{"nat": pool.NAT, "dr": pool.DR, "tun": pool.TUN}
+)
+
+// isMark reports whether the service is selected by firewall mark.
+func (s *service) isMark() bool { return s.FWMark.set }
+
+// port returns the port of a service that has only one. The second result is
+// false for a range, whose servers take the port of each key.
+func (s *service) port() (uint16, bool) {
+	if len(s.out.Keys) == 0 {
+		return 0, false
+	}
+	first := s.out.Keys[0].Port
+	for _, k := range s.out.Keys {
+		if k.Port != first {
+			return 0, false
+		}
+	}
+	return first, true
+}
+
+// maxKeys bounds a service: each key is a service of its own in the kernel.
+const maxKeys = 4096
+
+func (b *builder) buildKeys(s *service) {
+	switch {
+	case s.isMark() && s.Address.set:
+		b.add(s.FWMark.at, "fwmark: the service has an address too, at %s; allowed: one of them", s.Address.at)
+		s.bad = true
+	case s.isMark():
+		b.markKey(s)
+	case s.Address.set:
+		b.addressKeys(s)
+	default:
+		b.add(s.at, "%q is missing in service; allowed: address or fwmark", "address")
+		s.bad = true
+	}
+	s.bad = s.bad || len(s.out.Keys) == 0
+	s.ipv6 = !s.bad && s.out.Keys[0].IPv6
+}
+
+func (b *builder) markKey(s *service) {
+	if s.Protocol.ok() && s.Protocol.own {
+		b.add(s.Protocol.at, "protocol: a firewall mark has no protocol; leave the key out")
+	}
+	if s.FWMark.bad || s.Family.bad {
+		return
+	}
+	s.out.Keys = []pool.Key{{FWMark: uint32(s.FWMark.v), IPv6: s.Family.v == "inet6"}}
+}
+
+func (b *builder) addressKeys(s *service) {
+	if s.Family.ok() && s.Family.own {
+		b.add(s.Family.at, "family: it follows from the address; the key belongs to fwmark")
+	}
+	if !s.Address.bad && len(s.Address.items) == 0 {
+		b.add(s.Address.at, "address: the list is empty")
+	}
+	s.bad = s.Protocol.bad
+	for i := range s.Address.items {
+		a := &s.Address.items[i]
+		if !a.ok() {
+			s.bad = true
+			continue
+		}
+		if first := s.Address.items[0]; first.ok() && first.v.addr.Is6() != a.v.addr.Is6() {
+			b.add(a.at, "address: %s and %s are of different families; write two services", a.v.addr, first.v.addr)
+			s.bad = true
+			continue
+		}
+		if a.v.from == 0 && !s.isPersistent() {
+			b.add(a.at, "address: port 0 stands for all ports, which needs persistence so that a client stays on its server")
+		}
+		if len(s.out.Keys)+int(a.v.to-a.v.from) >= maxKeys {
+			b.add(a.at, "address: these are more than %d ports in one service; use port 0 with persistence, or a fwmark", maxKeys)
+			s.bad = true
+			return
+		}
+		for port := int(a.v.from); port <= int(a.v.to); port++ {
+			key := pool.KeyOf(protocols[s.Protocol.v], netip.AddrPortFrom(a.v.addr, uint16(port)))
+			s.out.Keys = append(s.out.Keys, key)
+		}
+	}
+	b.mixedPortZero(s)
+}
+
+// mixedPortZero refuses a list that has port 0 among others: their servers
+// cannot have one port that fits both.
+func (b *builder) mixedPortZero(s *service) {
+	isZero := func(k pool.Key) bool { return k.Port == 0 }
+	if _, one := s.port(); !one && slices.ContainsFunc(s.out.Keys, isZero) {
+		b.add(s.Address.at, "address: port 0 cannot stand beside other ports; write two services")
+		s.bad = true
+	}
+}
+
+// claimKeys records the service's keys and reports those that another service,
+// or the same one before, already has.
+func (b *builder) claimKeys(s *service) {
+	at := s.FWMark.at
+	if !s.isMark() {
+		at = s.Address.at
+	}
+	for i, k := range s.out.Keys {
+		if !s.isMark() {
+			at = s.keyAt(i)
+		}
+		first, twice := b.keys[k]
+		if !twice {
+			b.keys[k] = owned{s.out.Name, at}
+			continue
+		}
+		b.add(at, "%s is already balanced by service %q at %s", k, first.name, first.at)
+		return
+	}
+}
+
+// keyAt returns the place of the address that the i-th key came from.
+func (s *service) keyAt(i int) pos {
+	for _, a := range s.Address.items {
+		if !a.ok() {
+			continue
+		}
+		if i -= int(a.v.to-a.v.from) + 1; i < 0 {
+			return a.at
+		}
+	}
+	return s.Address.at
+}
+
+// buildRouterOf finds the router that owns the service's addresses, or checks
+// the one that is named.
+func (b *builder) buildRouterOf(s *service) {
+	if s.Router.bad {
+		return
+	}
+	if s.Router.set {
+		s.out.Router = string(s.Router.v)
+		if _, known := b.routers[s.out.Router]; !known {
+			b.add(s.Router.at, "router: there is no router %q%s", s.out.Router, b.suggestRouter(s.out.Router))
+			return
+		}
+	}
+	for i, k := range s.out.Keys {
+		vip, ok := b.vips[k.Address]
+		switch {
+		case !ok || s.out.Router == vip.name:
+		case s.Router.set:
+			b.add(s.Router.at, "router: %s belongs to router %q at %s, not to %q", k.Address, vip.name, vip.at, s.out.Router)
+			return
+		case s.out.Router == "":
+			s.out.Router = vip.name
+		default:
+			b.add(s.keyAt(i), "address: %s belongs to router %q at %s, another address of this service to %q; write two services", k.Address, vip.name, vip.at, s.out.Router)
+			return
+		}
+	}
+}
+
+func (b *builder) suggestRouter(written string) string {
+	var names []string
+	for n := range b.routers {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		return "; this configuration has none"
+	}
+	if len(names) > 10 {
+		return suggest(written, names)
+	}
+	return "; allowed: " + strings.Join(names, ", ") + suggest(written, names)
+}
+
+// schedulerFlags are the kernel's numbers of the flags.
+var schedulerFlags = map[word]pool.Flags{
+	"sh-fallback": pool.Sched1,
+	"sh-port":     pool.Sched2,
+	"mh-fallback": pool.Sched1,
+	"mh-port":     pool.Sched2,
+}
+
+func (b *builder) buildScheduling(s *service) {
+	s.out.Scheduler = string(s.Scheduler.v)
+	for i := range s.Flags.items {
+		f := &s.Flags.items[i]
+		if !f.ok() {
+			continue
+		}
+		if owner, _, _ := strings.Cut(string(f.v), "-"); owner != s.out.Scheduler && !s.Scheduler.bad {
+			b.add(f.at, "scheduler_flags: %s belongs to the scheduler %s, but the service has %s", f.v, owner, s.out.Scheduler)
+			continue
+		}
+		if s.out.Flags&schedulerFlags[f.v] != 0 {
+			b.add(f.at, "scheduler_flags: %s is given twice", f.v)
+		}
+		s.out.Flags |= schedulerFlags[f.v]
+	}
+	if s.OnePacket.v {
+		s.out.Flags |= pool.OnePacket
+		if !s.isMark() && !s.Protocol.bad && s.Protocol.v != "udp" {
+			b.add(s.OnePacket.at, "one_packet: it is for protocol udp, but the service has %s", s.Protocol.v)
+		}
+	}
+}
+
+// isPersistent reports whether clients stay on their server. A timeout of 0s
+// switches inherited persistence off.
+func (s *service) isPersistent() bool {
+	p := &s.Persistence
+	return p.set && (p.bad || p.v.Timeout.bad || p.v.Timeout.v > 0)
+}
+
+func (b *builder) buildPersistence(s *service) {
+	bits := 32
+	if s.ipv6 {
+		bits = 128
+	}
+	s.out.PersistencePrefix = uint8(bits)
+	if s.isPersistent() {
+		s.out.Flags |= pool.Persistent
+		s.out.PersistenceSeconds = uint32(time.Duration(s.Persistence.v.Timeout.v) / time.Second)
+		if m := &s.Persistence.v.Netmask; m.ok() {
+			if !s.bad && int(m.v) > bits {
+				b.add(m.at, "netmask: %d is out of range; allowed: a prefix length from 1 to %d for this family", m.v, bits)
+			}
+			s.out.PersistencePrefix = uint8(m.v)
+		}
+	}
+	if !s.Engine.ok() {
+		return
+	}
+	s.out.PersistenceEngine = string(s.Engine.v)
+	if !s.isPersistent() {
+		b.add(s.Engine.at, "persistence_engine: %s needs persistence", s.Engine.v)
+	}
+	if !s.isMark() && !s.Protocol.bad && s.Protocol.v != "udp" {
+		b.add(s.Engine.at, "persistence_engine: %s is for protocol udp, but the service has %s", s.Engine.v, s.Protocol.v)
+	}
+}
+
+func (b *builder) buildQuorum(s *service) {
+	q := &s.Quorum.v
+	s.out.Quorum = pool.Quorum{Min: uint64(q.Min.v), Hysteresis: uint64(q.Hysteresis.v)}
+	if q.Hysteresis.ok() && !q.Min.bad && q.Hysteresis.v >= q.Min.v {
+		b.add(q.Hysteresis.at, "hysteresis: %d is not less than the quorum's min of %d; the quorum could never be lost", q.Hysteresis.v, q.Min.v)
+	}
+}

@@ -1,0 +1,78 @@
+package config
+
+import "slices"
+
+// unsupportedKeys are the keys that the format has and this version does not
+// know what to do with, by kind of block. Each comes with the values that mean
+// the same as its absence; any other value is an error, because a key that is
+// silently ignored is worse than one that is refused. The table shrinks as
+// features land.
+var unsupportedKeys = map[string]map[string][]string{
+	"file": {
+		"console":         nil,
+		"sync_groups":     {"[]"},
+		"maintenance_dir": {""},
+		"notify":          {"{}"},
+	},
+	"router": {
+		"preempt_after_sync": {"0s"},
+		"heartbeats":         {"[]"},
+		"auth":               {"{}"},
+		"extra_addresses":    {"[]"},
+		"routes":             {"[]"},
+		"rules":              {"[]"},
+		"virtual_mac":        {"false"},
+		"track":              {"[]"},
+		"connection_sync":    {"{}"},
+	},
+	"service": {
+		"panic_threshold": {"0"},
+		"source_nat":      {"false"},
+		"agent":           {"{}"},
+		"servers_from":    {"[]"},
+		"slow_start":      {"0s"},
+		"drain_timeout":   {"0s"},
+	},
+	"quorum": {"up": {"[]"}, "down": {"[]"}},
+	"server": {"backup": {"false"}},
+	"check": {
+		"via":  {"server"},
+		"tls":  nil,
+		"dns":  nil,
+		"smtp": nil,
+		"udp":  nil,
+		"ping": nil,
+		"grpc": nil,
+		"exec": nil,
+		"file": nil,
+	},
+	"http":  {"body_md5": {""}},
+	"https": {"body_md5": {""}},
+}
+
+// unsupportedWords are the values that the format has and this version does not
+// support, by kind of block and key.
+var unsupportedWords = map[string][]string{
+	"router.version": {"2"},
+	"ipvs.standby":   {"cold"},
+	"http.version":   {"2"},
+	"https.version":  {"2"},
+}
+
+const notSupported = "is not supported by this version of baton"
+
+// unsupported reports whether a key is in the table, and if so, whether its
+// value means the same as its absence.
+func unsupported(kind string, e *entry) (listed, harmless bool) {
+	absent, listed := unsupportedKeys[kind][e.key]
+	value := e.value.text
+	switch {
+	case e.value.kind == listNode && len(e.value.items) == 0:
+		value = "[]"
+	case e.value.kind == mappingNode && len(e.value.fields) == 0:
+		value = "{}"
+	case e.value.kind != scalarNode, e.value.null:
+		return listed, false
+	}
+	return listed, slices.Contains(absent, value)
+}

@@ -1,0 +1,111 @@
+package ipvs
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"baton/internal/pool"
+)
+
+// entry is what is known of one service in the kernel, in normal form and
+// without counters.
+type entry struct {
+	settings pool.VirtualService // Servers is nil
+	servers  map[netip.AddrPort]pool.RealServer
+}
+
+// entryOf returns the entry for a service that was read from the kernel.
+func entryOf(s Service) *entry {
+	e := &entry{settings: normalSettings(s.Settings), servers: make(map[netip.AddrPort]pool.RealServer, len(s.Servers))}
+	for _, d := range s.Servers {
+		e.servers[d.AddrPort()] = normalServer(d.RealServer)
+	}
+	return e
+}
+
+// service is the inverse of entryOf.
+func (e *entry) service() pool.VirtualService {
+	v := e.settings
+	v.Servers = slices.SortedFunc(maps.Values(e.servers), pool.RealServer.Compare)
+	return v
+}
+
+// step is a change on the way from one state of a service to another, and what
+// it replaces.
+type step struct {
+	op     Op
+	before *entry // nil for a new service
+}
+
+// steps returns the changes that turn have, or nothing when it is nil, into
+// want, in the order in which to make them.
+//
+// The order keeps the pool from being empty on the way: new servers come before
+// the old ones go, and a server is raised before another falls to weight 0. The
+// servers of a service follow the service directly, and not after all other
+// services, so that a new service rejects connections for as short as possible.
+func steps(have *entry, want pool.VirtualService) []step {
+	settings := want
+	settings.Servers = nil
+	var list []step
+	add := func(k OpKind, s pool.RealServer) {
+		list = append(list, step{Op{Kind: k, Service: settings, Server: s}, have})
+	}
+	if have == nil {
+		add(NewService, pool.RealServer{})
+		for _, s := range want.Servers {
+			add(NewServer, s)
+		}
+		return list
+	}
+	if !have.settings.EqualSettings(settings) {
+		add(EditService, pool.RealServer{})
+	}
+	var edits, gone []pool.RealServer
+	stays := 0
+	for _, s := range want.Servers {
+		old, ok := have.servers[s.AddrPort()]
+		switch {
+		case !ok:
+			add(NewServer, s)
+			continue
+		case old != s:
+			edits = append(edits, s)
+		}
+		stays++
+	}
+	slices.SortStableFunc(edits, func(a, b pool.RealServer) int { return cmp.Compare(falls(a), falls(b)) })
+	for _, s := range edits {
+		add(EditServer, s)
+	}
+	if stays < len(have.servers) {
+		gone = missingFrom(want.Servers, have.servers)
+	}
+	for _, s := range gone {
+		add(DelServer, s)
+	}
+	return list
+}
+
+// falls is 1 for a server that takes no new connections.
+func falls(s pool.RealServer) int {
+	if s.Weight == 0 {
+		return 1
+	}
+	return 0
+}
+
+// missingFrom returns the servers of have that the sorted list want does not
+// name, sorted.
+func missingFrom(want []pool.RealServer, have map[netip.AddrPort]pool.RealServer) []pool.RealServer {
+	var gone []pool.RealServer
+	for _, s := range have {
+		if _, ok := slices.BinarySearchFunc(want, s, pool.RealServer.Compare); !ok {
+			gone = append(gone, s)
+		}
+	}
+	slices.SortFunc(gone, pool.RealServer.Compare)
+	return gone
+}

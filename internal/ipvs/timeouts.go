@@ -1,0 +1,94 @@
+package ipvs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	moby "github.com/moby/ipvs"
+)
+
+// Timeouts are how long the kernel keeps an idle connection, in whole seconds.
+// In [Kernel.SetTimeouts] 0 leaves a value as it is.
+type Timeouts struct {
+	TCP    time.Duration // established
+	TCPFin time.Duration // after a FIN was seen
+	UDP    time.Duration
+}
+
+var timeoutNames = [...]string{"tcp", "tcp_fin", "udp"}
+
+func (t Timeouts) values() [3]time.Duration { return [...]time.Duration{t.TCP, t.TCPFin, t.UDP} }
+
+// timeoutMax is the largest timeout that every kernel takes: INT_MAX / HZ
+// seconds with HZ = 1000 (ip_vs_set_timeout).
+const timeoutMax = 2147483 * time.Second
+
+// Timeouts reads the connection timeouts.
+func (k *Kernel) Timeouts(ctx context.Context) (Timeouts, error) {
+	var t Timeouts
+	err := k.moby(ctx, func(h *moby.Handle) error {
+		c, err := h.GetConfig()
+		if err != nil {
+			return err
+		}
+		t = Timeouts{TCP: c.TimeoutTCP, TCPFin: c.TimeoutTCPFin, UDP: c.TimeoutUDP}
+		return nil
+	})
+	if err != nil {
+		return Timeouts{}, fmt.Errorf("read the connection timeouts: %w", err)
+	}
+	return t, nil
+}
+
+// SetTimeouts sets the connection timeouts, each in whole seconds up to 24 days;
+// a zero leaves that value as it is. They hold for new packets of existing
+// connections too.
+func (k *Kernel) SetTimeouts(ctx context.Context, t Timeouts) error {
+	if err := t.check(); err != nil {
+		return fmt.Errorf("set the connection timeouts: %w", err)
+	}
+	err := k.moby(ctx, func(h *moby.Handle) error {
+		err := h.SetConfig(&moby.Config{TimeoutTCP: t.TCP, TimeoutTCPFin: t.TCPFin, TimeoutUDP: t.UDP})
+		if err != nil {
+			return err
+		}
+		// Read back, because moby/ipvs reports a success also when it talked to
+		// nobody (D1).
+		c, err := h.GetConfig()
+		if err != nil {
+			return err
+		}
+		return t.verify(Timeouts{TCP: c.TimeoutTCP, TCPFin: c.TimeoutTCPFin, UDP: c.TimeoutUDP})
+	})
+	if err != nil {
+		return fmt.Errorf("set the connection timeouts to %v, %v after a FIN and %v for UDP: %w", t.TCP, t.TCPFin, t.UDP, err)
+	}
+	return nil
+}
+
+// check refuses what the kernel's unit cannot express. moby/ipvs cuts fractions
+// of a second off, so that 500 ms become "no change" without an error (D8).
+func (t Timeouts) check() error {
+	for i, d := range t.values() {
+		name := timeoutNames[i]
+		switch {
+		case d < 0 || d > timeoutMax:
+			return fmt.Errorf("%s: %v is out of range; allowed are 0s (no change) to %v", name, d, timeoutMax)
+		case d%time.Second != 0:
+			return fmt.Errorf("%s: %v is not a whole number of seconds, which is the kernel's unit", name, d)
+		}
+	}
+	return nil
+}
+
+// verify compares what was set with what the kernel has now.
+func (t Timeouts) verify(got Timeouts) error {
+	now := got.values()
+	for i, d := range t.values() {
+		if d != 0 && d != now[i] {
+			return fmt.Errorf("%s: the kernel has %v, not %v", timeoutNames[i], now[i], d)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package pool
+
+import (
+	"reflect"
+	"slices"
+)
+
+// Pool folds the verdicts of checks into the desired table of a set of virtual
+// services. It is not safe for concurrent use.
+//
+// A service's quorum depends on the order of verdicts where it has a hysteresis;
+// everything else depends only on the last verdict of each check.
+type Pool struct {
+	services []*service // in the order of the configuration
+	byName   map[string]*service
+	byCheck  map[CheckID][]*server // who is concerned by a verdict
+	verdicts map[CheckID]bool      // of the checks in byCheck; absent: none yet
+	rows     []row                 // sorted by key
+}
+
+// row is one service of the kernel: the service at one of its keys.
+type row struct {
+	key     Key
+	service *service
+}
+
+// New returns a pool of the services, of which found is what the kernel holds
+// already; see [Pool.Adopt]. The services are valid (the configuration has seen
+// to that) and are not changed afterwards by anybody.
+func New(services []Service, found Table) *Pool {
+	p := &Pool{verdicts: make(map[CheckID]bool)}
+	p.Reconfigure(services)
+	p.Adopt(found)
+	return p
+}
+
+// Set takes note of a check's verdict and reports whether the state of a server
+// changed by it, and with it perhaps the table. Verdicts of checks that no
+// server has are ignored.
+func (p *Pool) Set(id CheckID, up bool) (changed bool) {
+	concerned := p.byCheck[id]
+	if was, known := p.verdicts[id]; len(concerned) == 0 || known && was == up {
+		return false
+	}
+	p.verdicts[id] = up
+	for _, srv := range concerned {
+		if srv.judge(p.verdicts) {
+			changed = true
+		}
+		srv.service.judge()
+	}
+	return changed
+}
+
+// Reconfigure replaces the services. What is equal to before keeps its state. A
+// server that is found again, by its service and its address, stays in service
+// when its checks are replaced by others, until one of those fails: a reload
+// must not interrupt what works. Verdicts that are known hold for new servers
+// too.
+func (p *Pool) Reconfigure(services []Service) {
+	old := p.index()
+	p.services = make([]*service, 0, len(services))
+	p.byName = make(map[string]*service, len(services))
+	p.rows = p.rows[:0:0]
+	for i := range services {
+		s := old.find(&services[i])
+		if s == nil || !reflect.DeepEqual(s.spec, services[i]) {
+			s = newService(services[i], s)
+		}
+		p.services = append(p.services, s)
+		p.byName[s.spec.Name] = s
+		for _, k := range s.spec.Keys {
+			p.rows = append(p.rows, row{k, s})
+		}
+	}
+	slices.SortFunc(p.rows, func(a, b row) int { return a.key.Compare(b.key) })
+	p.indexChecks()
+	for _, s := range p.services {
+		if s.fresh {
+			s.start(p.verdicts)
+		}
+	}
+}
+
+// indexChecks rebuilds the map from checks to servers and forgets the verdicts
+// of checks that are gone.
+func (p *Pool) indexChecks() {
+	p.byCheck = make(map[CheckID][]*server)
+	for _, s := range p.services {
+		for srv := range s.all() {
+			for i, id := range srv.spec.Checks {
+				if !slices.Contains(srv.spec.Checks[:i], id) {
+					p.byCheck[id] = append(p.byCheck[id], srv)
+				}
+			}
+		}
+	}
+	for id := range p.verdicts {
+		if _, used := p.byCheck[id]; !used {
+			delete(p.verdicts, id)
+		}
+	}
+}
+
+// Table returns the desired table, sorted. It is not to be changed; it stays as
+// it is when the pool changes.
+func (p *Pool) Table() Table {
+	t := make(Table, len(p.rows))
+	for i, r := range p.rows {
+		t[i] = r.service.row(r.key)
+	}
+	return t
+}
+
+// Snapshot returns the state of each service in the order of the configuration.
+// A service that has not changed since the last snapshot has the same pointer.
+func (p *Pool) Snapshot() []*ServiceState {
+	out := make([]*ServiceState, len(p.services))
+	for i, s := range p.services {
+		out[i] = s.snapshot(p.verdicts)
+	}
+	return out
+}
+
+// index finds services of the present configuration for the next one.
+type index struct {
+	byName map[string]*service
+	byKey  map[Key]*service
+}
+
+func (p *Pool) index() index {
+	x := index{byName: p.byName, byKey: make(map[Key]*service, len(p.rows))}
+	for _, r := range p.rows {
+		x.byKey[r.key] = r.service
+	}
+	return x
+}
+
+// find returns the service that spec is the next version of: the one of that
+// name, or else the one that has its first key (it was given another name), or
+// nil.
+func (x index) find(spec *Service) *service {
+	if s := x.byName[spec.Name]; s != nil {
+		return s
+	}
+	if len(spec.Keys) > 0 {
+		return x.byKey[spec.Keys[0]]
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package pool
+
+// State is the state of a real server.
+type State uint8
+
+// The states of a server. Only one that is [Up] is live: it counts for the
+// quorum and gets connections.
+const (
+	Checking State = iota // a check has not yet said anything
+	Up
+	Down
+)
+
+// String returns the word that status shows.
+func (s State) String() string {
+	switch s {
+	case Checking:
+		return "checking"
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	}
+	return "unknown"
+}
+
+// server is one real server of one service.
+type server struct {
+	spec     *Server
+	service  *service
+	fallback bool
+
+	state State
+	// adopted: it served before its checks had spoken, under an earlier run of
+	// the program or an earlier configuration, and serves on until one of them
+	// fails.
+	adopted bool
+	// seated: it has a place in the kernel's table. While it is not yet known
+	// whether the server works the place is kept, at weight 0: taking it away
+	// would cut the connections that the server has, perhaps just to give the
+	// place back a second later.
+	seated bool
+}
+
+// judge derives the server's state from the verdicts and reports whether it
+// changed.
+func (s *server) judge(verdicts map[CheckID]bool) (changed bool) {
+	failing, waiting := s.tally(verdicts)
+	state := Up
+	switch {
+	case failing > 0:
+		state = Down
+		s.adopted = false // the benefit of the doubt is used up
+	case waiting == 0, s.adopted, s.service.spec.Admit == AdmitAtOnce, s.fallback:
+	default:
+		state = Checking
+	}
+	s.service.touch() // what the checks say is part of the snapshot
+	changed = state != s.state
+	s.set(state)
+	return changed
+}
+
+// set changes the state and keeps the service's sum of live weights.
+func (s *server) set(state State) {
+	if !s.fallback {
+		if s.state == Up {
+			s.service.weight -= uint64(s.spec.Weight)
+		}
+		if state == Up {
+			s.service.weight += uint64(s.spec.Weight)
+		}
+	}
+	if state == Checking && s.state != Checking {
+		_, s.seated = s.place()
+	}
+	s.state = state
+}
+
+// tally counts the server's checks that fail and those that have said nothing.
+func (s *server) tally(verdicts map[CheckID]bool) (failing, waiting int) {
+	for _, id := range s.spec.Checks {
+		up, known := verdicts[id]
+		switch {
+		case !known:
+			waiting++
+		case !up:
+			failing++
+		}
+	}
+	return failing, waiting
+}
+
+// place returns whether the server is in the table and with which weight.
+func (s *server) place() (weight uint32, in bool) {
+	if s.fallback {
+		// A fallback of weight 0 would be none.
+		return max(s.spec.Weight, 1), s.service.fallbackServes()
+	}
+	quiesce := s.service.spec.OnFailure == Quiesce
+	switch s.state {
+	case Up:
+		// Beside a fallback that serves there is nobody else, or clients would
+		// get one or the other by chance. A server of weight 0 gets no clients
+		// and only finishes what it has.
+		if s.spec.Weight > 0 && s.service.fallbackServes() {
+			return 0, quiesce
+		}
+		return s.spec.Weight, true
+	case Down:
+		return 0, quiesce
+	default:
+		return 0, s.seated
+	}
+}
+
+// At returns the server as the kernel is told of it under one key of its
+// service, with its configured weight. With DR and TUN the packet's port is not
+// changed, so the kernel wants the service's port there; with NAT only a server
+// without a port of its own takes the service's.
+func (s Server) At(k Key) RealServer {
+	port := s.Port
+	if s.Forward != NAT || port == 0 {
+		port = k.Port
+	}
+	return RealServer{
+		Address: s.Address,
+		Port:    port,
+		Weight:  s.Weight,
+		Forward: s.Forward,
+		Tunnel:  s.Tunnel,
+		Upper:   s.Upper,
+		Lower:   s.Lower,
+	}
+}

@@ -1,0 +1,159 @@
+package pool
+
+import (
+	"iter"
+	"net/netip"
+	"slices"
+)
+
+// service is one virtual service with what is known of it.
+type service struct {
+	spec     Service
+	servers  []*server // in the order of the spec
+	fallback *server   // nil: none
+	before   *service  // its last version while it is fresh, or nil
+	fresh    bool      // not yet started
+
+	up     bool   // has its quorum
+	weight uint64 // sum of the weights of live servers
+
+	state *ServiceState        // cached; nil after a change
+	real  map[Key][]RealServer // cached; nil after a change
+}
+
+func newService(spec Service, before *service) *service {
+	s := &service{spec: spec, before: before, fresh: true}
+	s.servers = make([]*server, len(spec.Servers))
+	for i := range spec.Servers {
+		s.servers[i] = &server{spec: &s.spec.Servers[i], service: s}
+	}
+	if spec.Fallback != nil {
+		s.fallback = &server{spec: spec.Fallback, service: s, fallback: true}
+	}
+	return s
+}
+
+// all yields the servers and the fallback.
+func (s *service) all() iter.Seq[*server] {
+	return func(yield func(*server) bool) {
+		for _, srv := range s.servers {
+			if !yield(srv) {
+				return
+			}
+		}
+		if s.fallback != nil {
+			yield(s.fallback)
+		}
+	}
+}
+
+// start gives a new version of a service its state: what its last version knew,
+// or else nothing.
+func (s *service) start(verdicts map[CheckID]bool) {
+	before := make(map[netip.AddrPort]*server)
+	if s.before != nil {
+		s.up = s.before.up
+		for _, srv := range s.before.servers {
+			before[srv.spec.AddrPort()] = srv
+		}
+	}
+	for srv := range s.all() {
+		if b := before[srv.spec.AddrPort()]; b != nil && !srv.fallback {
+			srv.adopted = b.state == Up
+			_, srv.seated = b.place()
+		}
+		srv.judge(verdicts)
+	}
+	// Only now: the places above are those of the last version.
+	s.before, s.fresh = nil, false
+	s.judge()
+}
+
+// touch drops what was derived from the state.
+func (s *service) touch() { s.state, s.real = nil, nil }
+
+// judge decides about the quorum. It is lost below Min-Hysteresis, and always
+// when nobody is left; it is regained at Min+Hysteresis. Between the two the
+// service stays what it was.
+func (s *service) judge() {
+	q := s.spec.Quorum
+	low, high := max(q.Min, 1)-min(q.Hysteresis, max(q.Min, 1)), max(q.Min, 1)+q.Hysteresis
+	up := s.up
+	switch {
+	case s.weight == 0 || s.weight < low:
+		up = false
+	case s.weight >= high:
+		up = true
+	}
+	if up != s.up {
+		s.up = up
+		s.touch()
+	}
+}
+
+// fallbackServes reports whether the fallback is in the table. A fallback that
+// is down is of no use: the servers that are left then serve on without it. One
+// that no check has spoken about yet is trusted, for there is nobody else.
+func (s *service) fallbackServes() bool {
+	return !s.up && s.fallback != nil && s.fallback.state != Down
+}
+
+// row returns the service as the kernel shall have it at one of its keys.
+func (s *service) row(k Key) VirtualService {
+	v := VirtualService{
+		Key:                k,
+		Scheduler:          s.spec.Scheduler,
+		Flags:              s.spec.Flags &^ Persistent,
+		PersistencePrefix:  k.fullPrefix(),
+		PersistenceEngine:  s.spec.PersistenceEngine,
+		PersistenceSeconds: s.spec.PersistenceSeconds,
+		Servers:            s.realServers(k),
+	}
+	if s.spec.PersistenceSeconds > 0 {
+		v.Flags |= Persistent
+		if p := s.spec.PersistencePrefix; p > 0 && p < v.PersistencePrefix {
+			v.PersistencePrefix = p
+		}
+	}
+	return v
+}
+
+// fullPrefix is the length of an address of the key's family.
+func (k Key) fullPrefix() uint8 {
+	if k.IPv6 {
+		return 128
+	}
+	return 32
+}
+
+// realServers returns the servers that the kernel shall have at one of the
+// service's keys. They depend on the key by their ports; see [Server.At].
+func (s *service) realServers(k Key) []RealServer {
+	if out, ok := s.real[k]; ok {
+		return out
+	}
+	var out []RealServer
+	taken := make(map[netip.AddrPort]bool, len(s.servers)+1)
+	add := func(srv *server) {
+		weight, in := srv.place()
+		r := srv.spec.At(k)
+		if r.Weight = weight; in && !taken[r.AddrPort()] {
+			taken[r.AddrPort()] = true
+			out = append(out, r)
+		}
+	}
+	// The fallback comes first: where it is one of the servers as well, the
+	// kernel can have it once only, and it is the fallback that counts.
+	if s.fallback != nil {
+		add(s.fallback)
+	}
+	for _, srv := range s.servers {
+		add(srv)
+	}
+	slices.SortFunc(out, RealServer.Compare)
+	if s.real == nil {
+		s.real = make(map[Key][]RealServer, len(s.spec.Keys))
+	}
+	s.real[k] = out
+	return out
+}

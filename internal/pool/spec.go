@@ -1,0 +1,75 @@
+package pool
+
+import "net/netip"
+
+// CheckID names a check. Servers that share an ID share the check's verdict.
+type CheckID string
+
+// OnFailure says what becomes of a server whose checks fail.
+type OnFailure uint8
+
+// Remove takes a failed server out of the kernel's table; Quiesce leaves it
+// there with weight 0, so that its open connections go on.
+const (
+	Remove OnFailure = iota
+	Quiesce
+)
+
+// Admit says when a server joins the pool after a start.
+type Admit uint8
+
+// AdmitChecked waits for the first success of all of a server's checks;
+// AdmitAtOnce uses the server until a check says otherwise.
+const (
+	AdmitChecked Admit = iota
+	AdmitAtOnce
+)
+
+// Service is the specification of a virtual service: what the configuration
+// asks for. Its name is unique within a pool.
+type Service struct {
+	Name   string
+	Router string // the VRRP router that owns its address, or ""
+
+	// Keys are the kernel's services that this one stands for. All of them have
+	// the same settings and servers; there is at least one.
+	Keys []Key
+
+	Scheduler          string
+	Flags              Flags
+	PersistenceSeconds uint32
+	PersistencePrefix  uint8
+	PersistenceEngine  string
+
+	Forward   Forward // what a server without a method of its own uses; shown in status
+	OnFailure OnFailure
+	Admit     Admit
+	Quorum    Quorum
+	Fallback  *Server // serves while the quorum is lost; nil: nobody does
+	Servers   []Server
+}
+
+// Quorum is the sum of the weights of live servers below which a service is
+// down and its fallback serves. It is lost below Min-Hysteresis and regained at
+// Min+Hysteresis.
+type Quorum struct {
+	Min        uint64 // at least 1
+	Hysteresis uint64 // less than Min
+}
+
+// Server is the specification of one real server of a service. Its address and
+// port are unique within the service.
+type Server struct {
+	Name    string // what the configuration calls it, or ""
+	Address netip.Addr
+	Port    uint16 // as the kernel is told: for DR and TUN always the service's port
+	Weight  uint32
+	Forward Forward
+	Tunnel  Tunnel
+	Upper   uint32
+	Lower   uint32
+	Checks  []CheckID // all must pass; none: the server is always up
+}
+
+// AddrPort returns the server's address and port.
+func (s Server) AddrPort() netip.AddrPort { return netip.AddrPortFrom(s.Address, s.Port) }
