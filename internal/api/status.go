@@ -1,0 +1,135 @@
+package api
+
+import "time"
+
+// Status is the document of GET /api/v1/status and of "baton status --json".
+// Fields are added to it, never renamed or removed.
+type Status struct {
+	Node     string           `json:"node"`
+	Version  string           `json:"version"`
+	At       time.Time        `json:"at"`       // when this was true, by the clock of the director
+	Problems []string         `json:"problems"` // what needs attention, most serious first
+	Config   ConfigStatus     `json:"config"`
+	Routers  []Router         `json:"routers"`
+	Services []Service        `json:"services"`
+	Foreign  []ForeignService `json:"foreign"`
+}
+
+// ConfigStatus says which configuration is in force, and what became of the last
+// attempt to load another. It is the document of GET /api/v1/config.
+type ConfigStatus struct {
+	Path        string    `json:"path"`
+	Hash        string    `json:"hash"`
+	Loaded      time.Time `json:"loaded"`                 // when the one in force was loaded
+	LastError   string    `json:"last_error,omitempty"`   // why the last reload failed, one line for each mistake
+	LastErrorAt time.Time `json:"last_error_at,omitzero"` // when it failed
+}
+
+// Router is one VRRP virtual router.
+type Router struct {
+	Name              string    `json:"name"`
+	ID                uint8     `json:"id"`
+	Interface         string    `json:"interface"`
+	Version           uint8     `json:"version"`
+	State             string    `json:"state"` // init, backup, master, fault
+	Priority          uint8     `json:"priority"`
+	EffectivePriority uint8     `json:"effective_priority"`
+	Owner             string    `json:"owner"` // who has the addresses; empty: not known
+	OwnerPriority     uint8     `json:"owner_priority"`
+	Source            string    `json:"source"` // of this director's adverts; empty: not known yet
+	Peers             []string  `json:"peers"`  // unicast; empty: multicast
+	Addresses         []string  `json:"addresses"`
+	Held              bool      `json:"held"` // the addresses are on this director
+	Since             time.Time `json:"since"`
+	Reason            string    `json:"reason"`
+	Transitions       uint64    `json:"transitions"`
+	Resigned          bool      `json:"resigned"`            // stands back until "baton resume"
+	HandingOver       bool      `json:"handing_over"`        // a planned hand-over is in progress
+	LastHeard         time.Time `json:"last_heard,omitzero"` // the last advert of another router
+	Adverts           Adverts   `json:"adverts"`
+	Announcements     uint64    `json:"announcements"` // gratuitous ARP and neighbour advertisements
+	Rivals            uint64    `json:"rivals"`        // adverts of another master while this was one
+	Problem           string    `json:"problem,omitempty"`
+	Stranger          string    `json:"stranger,omitempty"` // somebody uses the same id for other addresses
+}
+
+// Adverts counts VRRP packets since the start.
+type Adverts struct {
+	Sent     uint64            `json:"sent"`
+	Received uint64            `json:"received"` // and believed
+	Rejected map[string]uint64 `json:"rejected"` // by reason
+}
+
+// Service is one virtual service.
+type Service struct {
+	Name           string       `json:"name"`
+	Address        string       `json:"address"`  // IP:port, several separated by commas, or "fwmark N"
+	Protocol       string       `json:"protocol"` // tcp, udp, sctp, fwmark
+	Router         string       `json:"router,omitempty"`
+	Scheduler      string       `json:"scheduler"`
+	Forward        string       `json:"forward"`
+	Up             bool         `json:"up"`
+	Quorum         Quorum       `json:"quorum"`
+	FallbackActive bool         `json:"fallback_active"`
+	Fallback       *RealServer  `json:"fallback,omitempty"` // the server that serves while the quorum is lost
+	Since          time.Time    `json:"since"`
+	Reason         string       `json:"reason"`
+	Problem        string       `json:"problem,omitempty"` // the kernel's refusal
+	Servers        []RealServer `json:"servers"`
+}
+
+// Quorum is what a service needs to be up, and what it has.
+type Quorum struct {
+	Min        uint64 `json:"min"`
+	Hysteresis uint64 `json:"hysteresis"`
+	Weight     uint64 `json:"weight"` // of the live servers
+}
+
+// RealServer is one real server of a service.
+type RealServer struct {
+	Address          string    `json:"address"`
+	Name             string    `json:"name,omitempty"`
+	State            string    `json:"state"`  // checking, up, down, draining, disabled
+	Weight           uint32    `json:"weight"` // as in the kernel's table; 0 when not in it
+	ConfiguredWeight uint32    `json:"configured_weight"`
+	Forward          string    `json:"forward"`
+	InKernel         bool      `json:"in_kernel"`
+	Active           uint32    `json:"active"`
+	Inactive         uint32    `json:"inactive"`
+	Packets          Packets   `json:"packets"`
+	Check            *Check    `json:"check"`  // the one that decides; null: no result yet, or no check
+	Checks           []Check   `json:"checks"` // those with a result
+	Since            time.Time `json:"since"`
+	Reason           string    `json:"reason"`
+}
+
+// Packets are the kernel's counters of a server since it was added to the table.
+type Packets struct {
+	Connections uint64 `json:"connections"`
+	In          uint64 `json:"in"`
+	Out         uint64 `json:"out"`
+	InBytes     uint64 `json:"in_bytes"`
+	OutBytes    uint64 `json:"out_bytes"`
+}
+
+// Check is the last result of a check.
+type Check struct {
+	Kind      string    `json:"kind"`
+	Target    string    `json:"target"`
+	Up        bool      `json:"up"`
+	Code      string    `json:"code"`
+	Detail    string    `json:"detail"`
+	At        time.Time `json:"at"`
+	TookMS    float64   `json:"took_ms"`
+	Successes int       `json:"successes"` // in a row
+	Failures  int       `json:"failures"`  // in a row
+}
+
+// ForeignService is a service in the kernel that the configuration does not name
+// and that is left alone.
+type ForeignService struct {
+	Address   string `json:"address"`
+	Protocol  string `json:"protocol"`
+	Scheduler string `json:"scheduler"`
+	Servers   int    `json:"servers"`
+}

@@ -1,0 +1,194 @@
+package director
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"baton/internal/api"
+	"baton/internal/config"
+	"baton/internal/pool"
+	"baton/internal/speaker"
+)
+
+// reloadLimit bounds a reload.
+const reloadLimit = time.Minute
+
+// Reload reads the configuration again and applies what changed. Everything that
+// can fail is done first; when it fails, nothing has changed.
+func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	cfg, err := config.Load(d.path, config.Options{})
+	if err != nil {
+		return api.Reloaded{}, d.refuse(err)
+	}
+	d.mu.Lock()
+	old := d.cfg
+	d.mu.Unlock()
+	if old.StateDir != cfg.StateDir {
+		return api.Reloaded{}, d.refuse(fmt.Errorf(
+			"state_dir cannot be changed from %s to %s by a reload: restart baton", old.StateDir, cfg.StateDir))
+	}
+	replace, err := d.listenAnew(old, cfg)
+	if err != nil {
+		return api.Reloaded{}, d.refuse(err)
+	}
+
+	changes := differences(old, cfg)
+	if !reflect.DeepEqual(old.Routers, cfg.Routers) || old.Log != cfg.Log {
+		if err := d.configurePulse(cfg); err != nil {
+			return api.Reloaded{}, d.refuse(err)
+		}
+	}
+	d.opts.SetLog(cfg.Log.Level, string(cfg.Log.Format))
+	d.setSysctls(cfg)
+	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
+		return api.Reloaded{}, d.refuse(fmt.Errorf("reload the services: %w", err))
+	}
+	d.mu.Lock()
+	d.cfg, d.loaded = cfg, time.Now()
+	d.lastError, d.lastErrorAt = "", time.Time{}
+	out := api.Reloaded{Hash: cfg.Hash, At: d.loaded, Changed: len(changes) > 0, Changes: changes}
+	d.mu.Unlock()
+	d.keepGood(cfg)
+	replace()
+	summary := "nothing changed"
+	if out.Changed {
+		summary = strings.Join(changes, ", ")
+	}
+	d.log.Info("configuration reloaded", "path", cfg.Path, "hash", cfg.Hash, "changes", summary)
+	d.event(api.Event{Kind: api.KindConfig, Name: cfg.Path, From: old.Hash, To: cfg.Hash, Reason: summary})
+	return out, nil
+}
+
+// refuse notes that a reload failed; everything stays as it was.
+func (d *Director) refuse(err error) error {
+	d.mu.Lock()
+	hash := d.cfg.Hash
+	d.lastError, d.lastErrorAt = err.Error(), time.Now()
+	d.mu.Unlock()
+	var mistakes config.Errors
+	if !errors.As(err, &mistakes) {
+		d.log.Error("reload refused; everything stays as it was", "error", err)
+		d.event(api.Event{Kind: api.KindConfig, Name: d.path, From: hash, To: hash, Reason: "reload refused: " + err.Error()})
+		return err
+	}
+	invalid := &api.InvalidConfigError{Path: d.path}
+	for _, m := range mistakes {
+		d.log.Error("reload refused: mistake in the configuration", "at", fmt.Sprintf("%s:%d:%d", m.File, m.Line, m.Column), "error", m.Message)
+		invalid.Mistakes = append(invalid.Mistakes, m.Error())
+	}
+	d.event(api.Event{
+		Kind: api.KindConfig, Name: d.path, From: hash, To: hash,
+		Reason: fmt.Sprintf("reload refused: %d mistakes, the first: %s", len(mistakes), mistakes[0].Error()),
+	})
+	return invalid
+}
+
+// listenAnew opens the listeners whose address changed, and returns what puts
+// them in the place of the old ones.
+func (d *Director) listenAnew(old, cfg *config.Config) (replace func(), err error) {
+	control, scrape := d.control, d.scrape
+	if old.API.Socket != cfg.API.Socket {
+		l, err := api.Listen(cfg.API.Socket)
+		if err != nil {
+			return nil, err
+		}
+		control = newServing(l, d.api.Serve)
+	}
+	if old.Metrics.Listen != cfg.Metrics.Listen {
+		scrape = nil
+		if cfg.Metrics.Listen != "" {
+			if scrape, err = d.openScrape(cfg.Metrics.Listen); err != nil {
+				if control != d.control {
+					err = errors.Join(err, control.close())
+				}
+				return nil, err
+			}
+		}
+	}
+	return func() {
+		d.swap(&d.control, control)
+		d.swap(&d.scrape, scrape)
+	}, nil
+}
+
+func (d *Director) swap(slot **serving, next *serving) {
+	old := *slot
+	if old == next {
+		return
+	}
+	*slot = next
+	if next != nil {
+		next.start(d.servingFailed)
+	}
+	if old == nil {
+		return
+	}
+	// In the background: the reload may have come in through the old one.
+	go func() {
+		if err := old.close(); err != nil {
+			d.log.Warn("closing a listener failed", "error", err)
+		}
+	}()
+}
+
+func (d *Director) servingFailed(err error) {
+	d.log.Error("a listener failed; reload to open it again", "error", err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.process = append(d.process, err.Error())
+}
+
+// differences says in words what a configuration changes.
+func differences(old, cfg *config.Config) []string {
+	out := changed("router", old.Routers, cfg.Routers, func(r speaker.Router) string { return r.Name })
+	out = append(out, changed("service", old.Balancer.Services, cfg.Balancer.Services,
+		func(s pool.Service) string { return s.Name })...)
+	a, b := *old, *cfg
+	a.Routers, b.Routers = nil, nil
+	a.Hash, b.Hash, a.Files, b.Files = "", "", nil, nil
+	a.Balancer.Services, b.Balancer.Services = nil, nil
+	if !reflect.DeepEqual(a.Balancer.Jobs, b.Balancer.Jobs) {
+		out = append(out, "checks changed")
+	}
+	a.Balancer.Jobs, b.Balancer.Jobs = nil, nil
+	if !reflect.DeepEqual(a, b) {
+		out = append(out, "global settings changed")
+	}
+	return out
+}
+
+// changed compares two lists by name.
+func changed[T any](kind string, old, cfg []T, name func(T) string) []string {
+	byName := func(list []T) map[string]T {
+		m := map[string]T{}
+		for _, v := range list {
+			m[name(v)] = v
+		}
+		return m
+	}
+	was, is := byName(old), byName(cfg)
+	var out []string
+	for _, n := range slices.Sorted(maps.Keys(is)) {
+		before, known := was[n]
+		switch {
+		case !known:
+			out = append(out, kind+" "+n+" added")
+		case !reflect.DeepEqual(before, is[n]):
+			out = append(out, kind+" "+n+" changed")
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(was)) {
+		if _, kept := is[n]; !kept {
+			out = append(out, kind+" "+n+" removed")
+		}
+	}
+	return out
+}

@@ -1,0 +1,97 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// family is what all samples of one name share.
+type family struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func gauge(name, help string, labels ...string) family {
+	return family{prometheus.NewDesc("baton_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counter(name, help string, labels ...string) family {
+	return family{prometheus.NewDesc("baton_"+name, help, labels, nil), prometheus.CounterValue}
+}
+
+// The families. Names and labels are a contract with dashboards and alerts: they
+// are added to, never changed.
+var (
+	routerState = gauge("router_state",
+		"State of a virtual router: 0 init, 1 backup, 2 master, 3 fault.", "router")
+	routerPriority = gauge("router_priority",
+		"Priority that a virtual router takes part with now.", "router")
+	routerAddressesHeld = gauge("router_addresses_held",
+		"Whether the addresses of a virtual router are on this director.", "router")
+	routerResigned = gauge("router_resigned",
+		"Whether a virtual router stands back after a failover by hand.", "router")
+	routerTransitions = counter("router_transitions_total",
+		"Changes of state of a virtual router, by the state entered.", "router", "to")
+	routerAdvertAge = gauge("router_last_advert_age_seconds",
+		"Time since the last advert of another router; absent if none was heard.", "router")
+	advertsSent = counter("adverts_sent_total",
+		"VRRP adverts sent.", "router")
+	advertsReceived = counter("adverts_received_total",
+		"VRRP adverts received and believed.", "router")
+	advertsRejected = counter("adverts_rejected_total",
+		"VRRP packets received and not believed, by reason.", "router", "reason")
+	advertLateness = prometheus.NewDesc("baton_advert_lateness_seconds",
+		"How late our own timer was when an advert was due.", []string{"router"}, nil)
+	announcements = counter("announcements_total",
+		"Gratuitous ARP and unsolicited neighbour advertisements sent.", "router")
+	rivalMasters = counter("rival_masters_total",
+		"Adverts of another master received while this router was master.", "router")
+
+	serviceUp = gauge("service_up",
+		"Whether a service has its quorum.", "service")
+	serviceQuorumWeight = gauge("service_quorum_weight",
+		"Sum of the weights of the live servers of a service.", "service")
+	serviceQuorumMin = gauge("service_quorum_min",
+		"Weight that a service needs to be up.", "service")
+	serviceFallbackActive = gauge("service_fallback_active",
+		"Whether the fallback server of a service serves.", "service")
+	serverUp = gauge("server_up",
+		"Whether a real server is up.", "service", "server")
+	serverWeight = gauge("server_weight",
+		"Weight of a real server in the kernel's table; 0 when it is not in it.", "service", "server")
+	checks = counter("checks_total",
+		"Results of checks, by kind and code.", "kind", "code")
+
+	ipvsConnections = gauge("ipvs_connections",
+		"Connections to a real server in the kernel's table, by state: active or inactive.", "service", "server", "state")
+	ipvsConnectionsTotal = counter("ipvs_connections_total",
+		"Connections that the kernel scheduled to a real server.", "service", "server", "direction")
+	ipvsPackets = counter("ipvs_packets_total",
+		"Packets to (in) and from (out) a real server; out is seen with forward nat only.", "service", "server", "direction")
+	ipvsBytes = counter("ipvs_bytes_total",
+		"Bytes to (in) and from (out) a real server; out is seen with forward nat only.", "service", "server", "direction")
+	ipvsDrift = counter("ipvs_drift_total",
+		"Changes by others to the kernel's table that were found and repaired.")
+	ipvsWrites = counter("ipvs_writes_total",
+		"Successful changes to the kernel's table, by operation.", "op")
+	ipvsForeign = gauge("ipvs_foreign_services",
+		"Services in the kernel's table that the configuration does not name.")
+
+	problems = gauge("problems",
+		"Problems with carrying out what is wanted, by where: router, service or ipvs.", "where")
+
+	configHash = gauge("config_hash",
+		"The configuration in force; always 1.", "hash")
+	configLastReloadOK = gauge("config_last_reload_successful",
+		"Whether the last attempt to load a configuration succeeded.")
+	configLastReloadTime = gauge("config_last_reload_success_timestamp_seconds",
+		"When a configuration was last loaded.")
+	directorRestarts = counter("director_restarts_total",
+		"Restarts of the director process after an unexpected end.")
+)
+
+// families are all that [scraper] makes, except the histogram.
+var families = []family{
+	routerState, routerPriority, routerAddressesHeld, routerResigned, routerTransitions, routerAdvertAge,
+	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters,
+	serviceUp, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, checks,
+	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign,
+	problems, configHash, configLastReloadOK, configLastReloadTime, directorRestarts,
+}
