@@ -28,9 +28,11 @@ func (b *builder) inheritDefaults() {
 		b.raw.Routers.items[i].inheritInto(&d.Router)
 	}
 	d.inheritChecks(&d.Service.v.Check)
+	d.inheritChecks(&d.Service.v.Fallback.v.Check)
 	for i := range b.raw.Services.items {
 		s := &b.raw.Services.items[i]
 		d.inheritChecks(&s.v.Check)
+		d.inheritChecks(&s.v.Fallback.v.Check)
 		for j := range s.v.Servers.items {
 			d.inheritChecks(&s.v.Servers.items[j].v.Check)
 		}

@@ -145,6 +145,7 @@ func (b *block[T]) finish(p *problems, r *rule, kind string, at pos) {
 type list[T any] struct {
 	at    pos
 	set   bool
+	own   bool // it stands in its own block, not in the defaults
 	bad   bool // not a list
 	items []T
 }
@@ -154,7 +155,7 @@ func (l *list[T]) isSet() (pos, bool) { return l.at, l.set }
 func (l *list[T]) forget() { *l = list[T]{} }
 
 func (l *list[T]) decode(p *problems, r *rule, n *node) {
-	l.at, l.set = n.at, true
+	l.at, l.set, l.own = n.at, true, true
 	if n.kind != listNode {
 		l.bad = true
 		wrongKind(p, r, n, "a list")
@@ -173,6 +174,7 @@ func (l *list[T]) decodeItems(p *problems, r *rule, nodes []*node) {
 func (l *list[T]) inherit(from any) {
 	if !l.set {
 		*l = *from.(*list[T])
+		l.own = false
 	}
 }
 
@@ -196,7 +198,7 @@ func (s *some[T]) decode(p *problems, r *rule, n *node) {
 		s.list.decode(p, r, n)
 		return
 	}
-	s.at, s.set = n.at, true
+	s.at, s.set, s.own = n.at, true, true
 	s.decodeItems(p, r, []*node{n})
 }
 

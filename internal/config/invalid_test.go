@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"os"
@@ -91,5 +92,22 @@ func TestErrorsAsErrors(t *testing.T) {
 	}
 	if !errors.Is(err, list[1]) {
 		t.Errorf("errors.Is does not find %v", list[1])
+	}
+}
+
+// TestFiveMistakes: one run reports all of them, as text and as JSON.
+func TestFiveMistakes(t *testing.T) {
+	_, err := Load("testdata/invalid/five_mistakes.yaml", Options{})
+	var list Errors
+	if !errors.As(err, &list) || len(list) != 5 {
+		t.Fatalf("%d mistakes, want 5:\n%v", len(list), err)
+	}
+	if lines := strings.Count(list.Error(), "\n") + 1; lines != 5 {
+		t.Errorf("printed in %d lines", lines)
+	}
+	got, err := json.Marshal(list[1])
+	want := `{"file":"testdata/invalid/five_mistakes.yaml","line":8,"column":5,"message":"\"track\" is not supported by this version of baton"}`
+	if err != nil || string(got) != want {
+		t.Errorf("as JSON %s, %v", got, err)
 	}
 }

@@ -80,7 +80,7 @@ func (b *builder) checkElection(r *rawRouter) {
 	if r.Priority.ok() && r.Priority.v == 255 && r.Preempt.ok() && !bool(r.Preempt.v) {
 		b.add(r.Preempt.at, "preempt: false has no effect with priority 255: the owner of the addresses always preempts")
 	}
-	if r.Preempt.ok() && !bool(r.Preempt.v) && r.PreemptDelay.ok() && r.PreemptDelay.v > 0 {
+	if r.Preempt.ok() && !bool(r.Preempt.v) && r.PreemptDelay.ok() && r.PreemptDelay.own && r.PreemptDelay.v > 0 {
 		b.add(r.PreemptDelay.at, "preempt_delay: %s has no effect with preempt: false", time.Duration(r.PreemptDelay.v))
 	}
 }

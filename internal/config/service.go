@@ -1,7 +1,6 @@
 package config
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,8 @@ type service struct {
 	*rawService
 	at   pos
 	out  pool.Service
-	bad  bool // its keys are not known, so nothing is held against them
+	from []pos // of each of its keys
+	bad  bool  // its keys are not known, so nothing is held against them
 	ipv6 bool
 }
 
@@ -67,115 +67,6 @@ func (s *service) port() (uint16, bool) {
 	return first, true
 }
 
-// maxKeys bounds a service: each key is a service of its own in the kernel.
-const maxKeys = 4096
-
-func (b *builder) buildKeys(s *service) {
-	switch {
-	case s.isMark() && s.Address.set:
-		b.add(s.FWMark.at, "fwmark: the service has an address too, at %s; allowed: one of them", s.Address.at)
-		s.bad = true
-	case s.isMark():
-		b.markKey(s)
-	case s.Address.set:
-		b.addressKeys(s)
-	default:
-		b.add(s.at, "%q is missing in service; allowed: address or fwmark", "address")
-		s.bad = true
-	}
-	s.bad = s.bad || len(s.out.Keys) == 0
-	s.ipv6 = !s.bad && s.out.Keys[0].IPv6
-}
-
-func (b *builder) markKey(s *service) {
-	if s.Protocol.ok() && s.Protocol.own {
-		b.add(s.Protocol.at, "protocol: a firewall mark has no protocol; leave the key out")
-	}
-	if s.FWMark.bad || s.Family.bad {
-		return
-	}
-	s.out.Keys = []pool.Key{{FWMark: uint32(s.FWMark.v), IPv6: s.Family.v == "inet6"}}
-}
-
-func (b *builder) addressKeys(s *service) {
-	if s.Family.ok() && s.Family.own {
-		b.add(s.Family.at, "family: it follows from the address; the key belongs to fwmark")
-	}
-	if !s.Address.bad && len(s.Address.items) == 0 {
-		b.add(s.Address.at, "address: the list is empty")
-	}
-	s.bad = s.Protocol.bad
-	for i := range s.Address.items {
-		a := &s.Address.items[i]
-		if !a.ok() {
-			s.bad = true
-			continue
-		}
-		if first := s.Address.items[0]; first.ok() && first.v.addr.Is6() != a.v.addr.Is6() {
-			b.add(a.at, "address: %s and %s are of different families; write two services", a.v.addr, first.v.addr)
-			s.bad = true
-			continue
-		}
-		if a.v.from == 0 && !s.isPersistent() {
-			b.add(a.at, "address: port 0 stands for all ports, which needs persistence so that a client stays on its server")
-		}
-		if len(s.out.Keys)+int(a.v.to-a.v.from) >= maxKeys {
-			b.add(a.at, "address: these are more than %d ports in one service; use port 0 with persistence, or a fwmark", maxKeys)
-			s.bad = true
-			return
-		}
-		for port := int(a.v.from); port <= int(a.v.to); port++ {
-			key := pool.KeyOf(protocols[s.Protocol.v], netip.AddrPortFrom(a.v.addr, uint16(port)))
-			s.out.Keys = append(s.out.Keys, key)
-		}
-	}
-	b.mixedPortZero(s)
-}
-
-// mixedPortZero refuses a list that has port 0 among others: their servers
-// cannot have one port that fits both.
-func (b *builder) mixedPortZero(s *service) {
-	isZero := func(k pool.Key) bool { return k.Port == 0 }
-	if _, one := s.port(); !one && slices.ContainsFunc(s.out.Keys, isZero) {
-		b.add(s.Address.at, "address: port 0 cannot stand beside other ports; write two services")
-		s.bad = true
-	}
-}
-
-// claimKeys records the service's keys and reports those that another service,
-// or the same one before, already has.
-func (b *builder) claimKeys(s *service) {
-	at := s.FWMark.at
-	if !s.isMark() {
-		at = s.Address.at
-	}
-	for i, k := range s.out.Keys {
-		if !s.isMark() {
-			at = s.keyAt(i)
-		}
-		first, twice := b.keys[k]
-		if !twice {
-			b.keys[k] = owned{s.out.Name, at}
-			continue
-		}
-		b.add(at, "%s is already balanced by service %q at %s", k, first.name, first.at)
-		return
-	}
-}
-
-// keyAt returns the place of the address that the i-th key came from.
-func (s *service) keyAt(i int) pos {
-	for _, a := range s.Address.items {
-		if !a.ok() {
-			continue
-		}
-		if i -= int(a.v.to-a.v.from) + 1; i < 0 {
-			return a.at
-		}
-	}
-	return s.Address.at
-}
-
 // buildRouterOf finds the router that owns the service's addresses, or checks
 // the one that is named.
 func (b *builder) buildRouterOf(s *service) {
@@ -199,7 +90,7 @@ func (b *builder) buildRouterOf(s *service) {
 		case s.out.Router == "":
 			s.out.Router = vip.name
 		default:
-			b.add(s.keyAt(i), "address: %s belongs to router %q at %s, another address of this service to %q; write two services", k.Address, vip.name, vip.at, s.out.Router)
+			b.add(s.from[i], "address: %s belongs to router %q at %s, another address of this service to %q; write two services", k.Address, vip.name, vip.at, s.out.Router)
 			return
 		}
 	}
@@ -236,6 +127,9 @@ func (b *builder) buildScheduling(s *service) {
 			continue
 		}
 		if owner, _, _ := strings.Cut(string(f.v), "-"); owner != s.out.Scheduler && !s.Scheduler.bad {
+			if s.Scheduler.own && !s.Flags.own {
+				continue // the defaults had them for another scheduler
+			}
 			b.add(f.at, "scheduler_flags: %s belongs to the scheduler %s, but the service has %s", f.v, owner, s.out.Scheduler)
 			continue
 		}

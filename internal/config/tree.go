@@ -40,15 +40,6 @@ type entry struct {
 	value *node
 }
 
-func (n *node) get(key string) *entry {
-	for _, e := range n.fields {
-		if e.key == key {
-			return e
-		}
-	}
-	return nil
-}
-
 // found says in words what the node is.
 func (n *node) found() string {
 	switch {
@@ -137,6 +128,7 @@ func (b *treeBuilder) scalar(n *node, y *yaml.Node) {
 
 func (b *treeBuilder) mapping(n *node, y *yaml.Node) {
 	var merged []*node
+	own := make(map[string]*entry, len(y.Content)/2)
 	for i := 0; i+1 < len(y.Content); i += 2 {
 		k, v := y.Content[i], b.build(y.Content[i+1])
 		at := b.pos(k)
@@ -144,20 +136,22 @@ func (b *treeBuilder) mapping(n *node, y *yaml.Node) {
 		if k.Kind == yaml.AliasNode {
 			k = k.Alias
 		}
-		switch {
+		switch first := own[k.Value]; {
 		case k.Kind != yaml.ScalarNode:
 			b.problems.add(at, "a key must be plain text, not a list or a mapping")
 		case k.Tag == "!!merge":
 			merged = append(merged, b.mergeSources(v)...)
-		case n.get(k.Value) != nil:
-			b.problems.add(at, "%s is given twice; first at %s", quote(k.Value), n.get(k.Value).at)
+		case first != nil:
+			b.problems.add(at, "%s is given twice; first at %s", quote(k.Value), first.at)
 		default:
-			n.fields = append(n.fields, &entry{key: k.Value, at: at, value: v})
+			own[k.Value] = &entry{key: k.Value, at: at, value: v}
+			n.fields = append(n.fields, own[k.Value])
 		}
 	}
 	for _, m := range merged { // keys of the mapping itself go before merged ones
 		for _, e := range m.fields {
-			if n.get(e.key) == nil {
+			if own[e.key] == nil {
+				own[e.key] = e
 				n.fields = append(n.fields, e)
 			}
 		}
