@@ -34,6 +34,9 @@ func newRunCommand() *cobra.Command {
 }
 
 func runPulse(ctx context.Context, path string) error {
+	if err := pulse.Permitted(); err != nil {
+		return err
+	}
 	log, sink := newLog(os.Stderr, "pulse")
 	if err := pulse.Favour(); err != nil {
 		log.Warn("this process does not go before others on a busy host; it works all the same", "error", err)
