@@ -185,6 +185,15 @@ func TestReload(t *testing.T) {
 			}
 		})
 	})
+	t.Run("knows the verdict of a check that nobody had", func(t *testing.T) {
+		spec := webSpec(2)
+		spec.Services[0].Servers = spec.Services[0].Servers[:1]
+		run(t, spec, newFakeKernel(), func(r *rig) {
+			after(time.Second)
+			r.reload(webSpec(2))
+			r.want("tcp 10.0.0.100:80: 10.0.0.1:80*1 10.0.0.2:80*1")
+		})
+	})
 	t.Run("adopts a service that was foreign", func(t *testing.T) {
 		run(t, webSpec(1), newFakeKernel(inKernel("10.0.0.100:81", "10.0.0.7")), func(r *rig) {
 			after(time.Second)

@@ -25,6 +25,7 @@ type page struct {
 	state   *pool.ServiceState
 	since   time.Time
 	servers map[netip.AddrPort]*line
+	shown   *ServiceStatus // in the last snapshot; nil after a change
 }
 
 // line is one server in the book.
@@ -101,7 +102,7 @@ func (b *book) enter(p *page, st *pool.ServiceState, now time.Time) (out []Trans
 			At: now, Service: st.Spec.Name, From: upOrDown(p.state.Up), To: upOrDown(st.Up), Reason: st.Reason,
 		})
 	}
-	p.state, p.servers = st, servers
+	p.state, p.servers, p.shown = st, servers, nil
 	return out
 }
 

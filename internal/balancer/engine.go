@@ -147,7 +147,7 @@ func (e *engine) work(ctx context.Context) {
 		e.apply(ctx, false)
 	case isDue(e.agenda.publish, now):
 		e.note()
-		e.publish()
+		e.publish(true)
 	}
 }
 
@@ -164,8 +164,20 @@ func (e *engine) reload(ctx context.Context, spec Spec) {
 		e.pool.Adopt(e.dump(ctx))
 	}
 	e.setJobs()
+	e.recall()
 	e.book.forget(spec.Jobs)
 	e.apply(ctx, true)
+}
+
+// recall tells the pool the verdicts that there are. It has forgotten, or never
+// heard, those of checks that no server had until now.
+func (e *engine) recall() {
+	for id := range e.spec.Jobs {
+		if st, ok := e.b.options.Runner.Status(string(id)); ok && st.Known {
+			e.book.results[id] = st.Last
+			e.pool.Set(id, st.Up)
+		}
+	}
 }
 
 // bringsKeys reports whether a spec has services in the kernel that the last one

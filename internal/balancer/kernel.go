@@ -77,13 +77,14 @@ func (e *engine) apply(ctx context.Context, full bool) {
 	start := time.Now()
 	e.agenda.change = time.Time{}
 	e.note()
+	refusals := len(e.view.failed)
 	if e.table != nil {
 		e.pass(ctx, full)
 	}
 	if full {
 		e.agenda.resync = time.Now().Add(max(e.spec.Resync, 100*time.Millisecond))
 	}
-	e.publish()
+	e.publish(full || refusals+len(e.view.failed) > 0)
 	e.expense = time.Since(start)
 }
 

@@ -148,5 +148,5 @@ func (c *connection) failed(err error, awaited string) error {
 	if f := alertFailure(c.target, err); f != nil {
 		return f
 	}
-	return failf(L7RSP, "no %s from %s: %s", awaited, c.target, err)
+	return failf(L7RSP, "%s did not send %s: %s", c.target, awaited, err)
 }

@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -97,7 +96,10 @@ func judgeBody(h *HTTP, a *answer, re *regexp.Regexp) (Code, string, error) {
 
 func statusFailure(h *HTTP, a *answer, hops int) error {
 	after := ""
-	if hops > 0 {
+	switch {
+	case hops == 1:
+		after = " after a redirect"
+	case hops > 1:
 		after = fmt.Sprintf(" after %d redirects", hops)
 	}
 	return failf(L7STS, "HTTP status %d%s, expected %s", a.status, after, h.expected())
@@ -138,5 +140,3 @@ func isRedirect(status int) bool {
 	}
 	return false
 }
-
-var _ io.ReadWriter = (*connection)(nil)

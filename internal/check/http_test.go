@@ -53,12 +53,12 @@ func TestHTTP(t *testing.T) {
 		{name: "HEAD has no body", server: say("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"), check: HTTP{Method: "HEAD"}, code: L7OK},
 		{name: "interim answers", server: then(say("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"), reply(200, "")), code: L7OK},
 
-		{name: "silence", server: hang, code: L7TOUT, detail: "TARGET did not send an answer within 300ms"},
+		{name: "silence", server: hang, code: L7TOUT, detail: "TARGET did not send an answer within 1s"},
 		{name: "closed", server: func(net.Conn) {}, code: L7RSP, detail: "TARGET closed the connection before it had sent an answer"},
 		{name: "reset", server: reset, code: L4CON, detail: "TARGET reset the connection before it had sent an answer"},
 		{name: "half closed", raw: func(c net.Conn) { _ = c.(*net.TCPConn).CloseWrite(); hang(c) }, code: L7RSP, detail: "closed the connection"},
-		{name: "slow loris in the headers", server: slowly("HTTP/1.1 200 OK\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaa"), code: L7TOUT, detail: "the headers of the answer from TARGET were not complete within 300ms"},
-		{name: "slow loris in the body", server: then(say("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"), slowly(strings.Repeat("x", 1000))), code: L7TOUT, detail: "HTTP status 200, but the body was not complete within 300ms"},
+		{name: "slow loris in the headers", server: slowly("HTTP/1.1 200 OK\r\nX-Slow: " + strings.Repeat("a", 500)), code: L7TOUT, detail: "the headers of the answer from TARGET were not complete within 1s"},
+		{name: "slow loris in the body", server: then(say("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"), slowly(strings.Repeat("x", 1000))), code: L7TOUT, detail: "HTTP status 200, but the body was not complete within 1s"},
 		{name: "closed in the headers", server: say("HTTP/1.1 200 OK\r\nServer: x\r\n"), code: L7RSP, detail: "TARGET closed the connection in the middle of the headers"},
 		{name: "closed in the body", server: say("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc"), code: L7RSP, detail: "closed in the middle of the body (after 3 bytes)"},
 		{name: "garbage", raw: then(say("SSH-2.0-OpenSSH_9.9\r\n"), hang), code: L7RSP, detail: `the answer from TARGET is not HTTP: "SSH-2.0-OpenSSH_9.9\r\n"`},
@@ -66,7 +66,7 @@ func TestHTTP(t *testing.T) {
 		{name: "endless line", server: forever("HTTP/1.1 200 OK"), code: L7RSP, detail: "longer than 64 KiB"},
 		{name: "endless headers", server: then(say("HTTP/1.1 200 OK\r\n"), forever("X-More: and more\r\n")), code: L7RSP, detail: "longer than 64 KiB"},
 		{name: "endless interim answers", server: forever("HTTP/1.1 100 Continue\r\n\r\n"), code: L7RSP, detail: "longer than 64 KiB"},
-		{name: "bad chunks", server: say(chunked + "zz\r\n"), code: L7RSP, detail: "no the whole body from"},
+		{name: "bad chunks", server: say(chunked + "zz\r\n"), code: L7RSP, detail: "did not send the whole body: "},
 		{name: "keeps the connection open", server: then(reply(200, "ok"), hang), code: L7OK},
 
 		{name: "a line break in the path", server: reply(200, ""), check: HTTP{Path: "/ HTTP/1.1\r\nX: y"}, code: L7RSP, detail: "contain a space or a line break"},
@@ -74,13 +74,14 @@ func TestHTTP(t *testing.T) {
 		{name: "a password file that is not there", server: reply(200, ""), check: HTTP{Username: "u", PasswordFile: "/nonexistent"}, code: L7RSP, detail: "cannot read the password"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			if tt.raw == nil {
 				tt.raw = answering(tt.server)
 			}
 			if tt.at == nil {
 				tt.at = func(t *testing.T) netip.AddrPort { return serve(t, tt.raw) }
 			}
-			holdAgainst(t, Spec{Target: tt.at(t), Timeout: 300 * time.Millisecond, HTTP: &tt.check}, tt.code, tt.detail)
+			holdAgainst(t, Spec{Target: tt.at(t), Timeout: time.Second, HTTP: &tt.check}, tt.code, tt.detail)
 		})
 	}
 }
@@ -197,7 +198,7 @@ func TestFollow(t *testing.T) {
 	}{
 		{"not asked to", "/a", 0, L7STS, "HTTP status 302, expected 200-299"},
 		{"to the end, and always on the same server", "/a", 2, L7OK, "HTTP status 200"},
-		{"not far enough", "/a", 1, L7STS, "HTTP status 302 after 1 redirects"},
+		{"not far enough", "/a", 1, L7STS, "HTTP status 302 after a redirect"},
 		{"a loop", "/loop", 5, L7STS, "HTTP status 302 after 5 redirects"},
 		{"nowhere", "/nowhere", 5, L7RSP, "which is no address"},
 		{"another scheme", "/ftp", 5, L7RSP, "which is not followed"},

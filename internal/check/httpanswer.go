@@ -2,7 +2,6 @@ package check
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -119,9 +118,6 @@ func (o *opening) Read(p []byte) (int, error) {
 	n, err := o.r.Read(p)
 	if room := 64 - len(o.start); room > 0 {
 		o.start = append(o.start, p[:min(n, room)]...)
-	}
-	if errors.Is(err, io.EOF) {
-		return n, io.EOF
 	}
 	return n, err
 }

@@ -61,7 +61,8 @@ type TLS struct {
 	MinDaysLeft int    `json:",omitempty"` // the certificate is valid this long at least
 }
 
-// Schedule says when a probe runs and how its results become a verdict.
+// Schedule says when a probe runs and how its results become a verdict. The first
+// result of all decides at once, either way; Rise and Fall count after it.
 type Schedule struct {
 	Interval     time.Duration // from start to start
 	FastInterval time.Duration // while results disagree with the verdict; 0: Interval

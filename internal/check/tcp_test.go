@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,18 +26,18 @@ func TestTCP(t *testing.T) {
 	}{
 		{name: "connect", server: hang, code: L4OK, detail: "connected to TARGET"},
 		{name: "refused", at: refusing, code: L4CON, detail: "connection refused by TARGET"},
-		{name: "black hole", at: blackHole, code: L4TOUT, detail: "no answer from TARGET to the connect within 200ms"},
+		{name: "black hole", at: blackHole, code: L4TOUT, detail: "no answer from TARGET to the connect within 1s"},
 		{name: "send only", server: hang, check: TCP{Send: "x"}, code: L4OK, detail: "connected"},
 
 		{name: "banner", server: then(say("220 ready\r\n"), hang), check: TCP{Expect: "220 "}, code: L7OK, detail: "TARGET answered as expected"},
 		{name: "banner and close", server: say("220 "), check: TCP{Expect: "220 "}, code: L7OK},
 		{name: "another banner", server: then(say("SSH-2.0\r\n"), hang), check: TCP{Expect: "220 "}, code: L7RSP, detail: `TARGET answered "SSH-2.0\r\n", expected "220 "`},
 		{name: "slow bytes", server: slowly("220"), check: TCP{Expect: "220"}, code: L7OK},
-		{name: "too slow bytes", server: slowly("220 ready to serve you"), check: TCP{Expect: "220 ready to serve you"}, code: L7TOUT, detail: "not what is expected within 200ms"},
-		{name: "silence", server: hang, check: TCP{Expect: "220"}, code: L7TOUT, detail: "TARGET did not send an answer within 200ms"},
+		{name: "too slow bytes", server: slowly(strings.Repeat("2", 500)), check: TCP{Expect: strings.Repeat("2", 500)}, code: L7TOUT, detail: "not what is expected within 1s"},
+		{name: "silence", server: hang, check: TCP{Expect: "220"}, code: L7TOUT, detail: "TARGET did not send an answer within 1s"},
 		{name: "half a banner", server: say("22"), check: TCP{Expect: "220"}, code: L7RSP, detail: `answered "22", which is not what is expected`},
 		{name: "closed", server: func(net.Conn) {}, check: TCP{Expect: "220"}, code: L7RSP, detail: "TARGET closed the connection before it had sent an answer"},
-		{name: "reset", server: reset, check: TCP{Expect: "220"}, code: L4CON, detail: "TARGET reset the connection"},
+		{name: "reset", server: resetLater, check: TCP{Send: "x", Expect: "220"}, code: L4CON, detail: "TARGET reset the connection"},
 		{name: "half closed", server: func(c net.Conn) { _ = c.(*net.TCPConn).CloseWrite(); hang(c) }, check: TCP{Expect: "220"}, code: L7RSP, detail: "closed the connection"},
 		{name: "dialogue", server: echo, check: TCP{Send: "PING\r\n", Expect: "PING"}, code: L7OK},
 
@@ -48,10 +49,11 @@ func TestTCP(t *testing.T) {
 		{name: "a regex that is none", server: hang, check: TCP{ExpectRegex: `(`}, code: L7RSP, detail: "expect_regex cannot be used"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			if tt.at == nil {
 				tt.at = func(t *testing.T) netip.AddrPort { return serve(t, tt.server) }
 			}
-			holdAgainst(t, Spec{Target: tt.at(t), Timeout: 200 * time.Millisecond, TCP: &tt.check}, tt.code, tt.detail)
+			holdAgainst(t, Spec{Target: tt.at(t), Timeout: time.Second, TCP: &tt.check}, tt.code, tt.detail)
 		})
 	}
 }

@@ -45,18 +45,19 @@ func TestTLS(t *testing.T) {
 		{name: "no days left", cert: expired, check: days(1), code: L6RSP, detail: "expired on 2020-02-03"},
 
 		{name: "no TLS", server: then(say("220 ready, and not at all TLS\r\n"), hang), code: L6RSP, detail: `TARGET does not speak TLS; it sent "220 r"`},
-		{name: "silence", server: hang, code: L6TOUT, detail: "no TLS handshake with TARGET within 300ms"},
+		{name: "silence", server: hang, code: L6TOUT, detail: "no TLS handshake with TARGET within 1s"},
 		{name: "closed", server: func(net.Conn) {}, code: L6RSP, detail: "the connection during the TLS handshake"},
-		{name: "reset", server: reset, code: L6RSP, detail: "TARGET reset the connection during the TLS handshake"},
+		{name: "reset", server: resetLater, code: L6RSP, detail: "TARGET reset the connection during the TLS handshake"},
 		{name: "no CA file", cert: valid, check: TLS{Verify: true, CAFile: "/nonexistent"}, code: L6RSP, detail: "cannot read the CA certificates"},
 		{name: "no client certificate", cert: valid, check: TLS{CertFile: "/nonexistent", KeyFile: "/nonexistent"}, code: L6RSP, detail: "cannot use the client certificate /nonexistent"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			target := serve(t, tt.server)
 			if tt.server == nil {
 				target = serveTLS(t, &tls.Config{Certificates: []tls.Certificate{tt.cert}}, hang)
 			}
-			holdAgainst(t, Spec{Target: target, Timeout: 300 * time.Millisecond, TCP: &TCP{TLS: &tt.check}}, tt.code, tt.detail)
+			holdAgainst(t, Spec{Target: target, Timeout: time.Second, TCP: &TCP{TLS: &tt.check}}, tt.code, tt.detail)
 		})
 	}
 }

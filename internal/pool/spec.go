@@ -38,7 +38,7 @@ type Service struct {
 	Scheduler          string
 	Flags              Flags
 	PersistenceSeconds uint32
-	PersistencePrefix  uint8
+	PersistencePrefix  uint8 // 0: the full length
 	PersistenceEngine  string
 
 	Forward   Forward // what a server without a method of its own uses; shown in status
@@ -62,7 +62,7 @@ type Quorum struct {
 type Server struct {
 	Name    string // what the configuration calls it, or ""
 	Address netip.Addr
-	Port    uint16 // as the kernel is told: for DR and TUN always the service's port
+	Port    uint16 // 0: the service's, which for DR and TUN always counts; see [Server.At]
 	Weight  uint32
 	Forward Forward
 	Tunnel  Tunnel

@@ -1,0 +1,147 @@
+package check
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Run runs the jobs until ctx ends, and returns nil when the last probe has
+// ended. It is called once.
+//
+// sink hears of each result of a job that has a verdict, in order, from one
+// goroutine; the schedule stands still while it works. It may call the runner.
+func (r *Runner) Run(ctx context.Context, sink func(Verdict)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var probes sync.WaitGroup
+	defer probes.Wait()
+	defer cancel()
+
+	r.begin()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		if next, ok := r.launch(ctx, &probes); ok {
+			timer.Reset(time.Until(next))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-r.wake:
+		case f := <-r.done:
+			r.finish(f, sink)
+			for range len(r.done) { // nobody else takes from it
+				r.finish(<-r.done, sink)
+			}
+		}
+	}
+}
+
+func (r *Runner) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.started = true
+	all := make([]*job, 0, len(r.jobs))
+	for _, j := range r.jobs {
+		all = append(all, j)
+	}
+	r.spread(all)
+}
+
+// launch starts what is due and returns when the next job will be; not ok: only
+// the end of a run or a new job can bring one.
+func (r *Runner) launch(ctx context.Context, probes *sync.WaitGroup) (next time.Time, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.queue) > 0 && r.stats.Running < r.limit {
+		now := time.Now()
+		if due := r.queue[0].due; due.After(now) {
+			return due, true
+		}
+		j := r.queue.take()
+		r.late(now.Sub(j.due))
+		j.start = now
+		r.stats.Running++
+		r.stats.Started++
+		var run context.Context
+		run, j.cancel = context.WithCancel(ctx)
+		probes.Go(func() { r.run(ctx, run, j) })
+	}
+	return time.Time{}, false
+}
+
+// run is the goroutine of one probe.
+func (r *Runner) run(ctx, run context.Context, j *job) {
+	start := time.Now()
+	res := r.probe(run, j.Spec)
+	if res.At.IsZero() {
+		res.At = time.Now()
+	}
+	if res.Took == 0 {
+		res.Took = time.Since(start)
+	}
+	select {
+	case r.done <- finished{j, res}:
+	case <-ctx.Done():
+	}
+}
+
+// finish takes a result: counts it, schedules the next run, tells the sink.
+func (r *Runner) finish(f finished, sink func(Verdict)) {
+	j, res := f.job, f.result
+	v, tell, counted := r.account(j, res)
+	if !counted {
+		return
+	}
+	r.observe(j.kind, res.Code, res.Took)
+	if v.Changed {
+		r.log.Debug("check verdict", "kind", j.kind, "target", j.Spec.Target.String(),
+			"up", v.Up, "code", string(res.Code), "detail", res.Detail)
+	}
+	if tell {
+		sink(v)
+	}
+}
+
+func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.Running--
+	j.cancel()
+	j.cancel = nil
+	if j.gone {
+		return Verdict{}, false, false
+	}
+	if r.stalled(j, res) {
+		r.stats.Excused++
+		j.excused = true
+		j.due = time.Now()
+		r.queue.add(j)
+		return Verdict{}, false, false
+	}
+	j.excused = false
+	j.last = res
+	changed := j.add(res.Code.OK(), j.Schedule)
+	r.counts[countKey{j.kind, res.Code}]++
+	j.due = j.next(time.Now())
+	r.queue.add(j)
+	return Verdict{ID: j.id, Up: j.up, Changed: changed, Result: res}, j.known, true
+}
+
+// stalled reports whether a failure tells of this host and not of the target: it
+// came so long after the probe's deadline that this process cannot have run in
+// the meantime (a stopped process, a paused virtual machine, a processor that
+// others keep busy). Such a result is not counted and the probe is repeated,
+// once: after a pause of a second all servers would otherwise be down at the same
+// time. A probe ends at its deadline, and the timers of a process that is merely
+// busy are some 60 ms late at most.
+func (r *Runner) stalled(j *job, res Result) bool {
+	timeout := j.Spec.Timeout
+	if res.Code.OK() || j.excused || timeout <= 0 {
+		return false
+	}
+	return res.Took > timeout+100*time.Millisecond
+}
