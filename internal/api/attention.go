@@ -71,7 +71,11 @@ func (s Service) problems() (serious, strange []string) {
 			}
 		}
 		if down > 0 {
-			strange = append(strange, fmt.Sprintf("%s%d of %d servers are down", at, down, len(s.Servers)))
+			are := "are"
+			if down == 1 {
+				are = "is"
+			}
+			strange = append(strange, fmt.Sprintf("%s%d of %d servers %s down", at, down, len(s.Servers), are))
 		}
 		return serious, strange
 	}

@@ -11,9 +11,15 @@ import (
 	"sync"
 )
 
+// commandContext is the context of a command. A client that goes away does not
+// stop it half-way: what was begun is carried through.
+func commandContext(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), commandTimeout)
+}
+
 func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
 	untimed(w)
-	ctx, cancel := context.WithTimeout(r.Context(), commandTimeout)
+	ctx, cancel := commandContext(r)
 	defer cancel()
 	done, err := s.engine.Reload(ctx)
 	var invalid *InvalidConfigError
@@ -51,7 +57,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, failed string, 
 		return
 	}
 	untimed(w)
-	ctx, cancel := context.WithTimeout(r.Context(), commandTimeout)
+	ctx, cancel := commandContext(r)
 	defer cancel()
 	out := make([]Outcome, len(names))
 	var wg sync.WaitGroup

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -35,6 +34,7 @@ type Options struct {
 	Journal *Journal
 	Metrics http.Handler // of GET /metrics; nil: there is none
 	Log     *slog.Logger
+	Now     func() time.Time // nil: time.Now
 }
 
 // Server answers the HTTP API. It may serve several listeners.
@@ -46,20 +46,20 @@ type Server struct {
 	mux     *http.ServeMux
 	now     func() time.Time
 
-	keepAlive   time.Duration // between comments on a quiet stream
-	streams     chan struct{} // one token for each open stream
-	closing     chan struct{} // closed when streams have to end
-	closingOnce sync.Once
+	keepAlive time.Duration // between comments on a quiet stream
+	streams   chan struct{} // one token for each open stream
 }
 
 // NewServer returns a server that listens nowhere yet.
 func NewServer(o Options) *Server {
 	s := &Server{
 		engine: o.Engine, journal: o.Journal, metrics: o.Metrics, log: o.Log,
-		mux: http.NewServeMux(), now: time.Now,
+		mux: http.NewServeMux(), now: o.Now,
 		keepAlive: 15 * time.Second,
 		streams:   make(chan struct{}, maxStreams),
-		closing:   make(chan struct{}),
+	}
+	if s.now == nil {
+		s.now = time.Now
 	}
 	for path, methods := range s.routes() {
 		s.mux.HandleFunc(path, dispatch(methods))
@@ -140,6 +140,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		// Commands under way are not cancelled by the end of ctx; streams look for it.
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.WithoutCancel(ctx), closingKey{}, ctx.Done())
+		},
 	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { stopped <- s.stop(hs) })
@@ -151,7 +155,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (s *Server) stop(hs *http.Server) error {
-	s.closingOnce.Do(func() { close(s.closing) })
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	err := hs.Shutdown(ctx)
@@ -163,6 +166,15 @@ func (s *Server) stop(hs *http.Server) error {
 		return fmt.Errorf("stop the API: %w", err)
 	}
 	return nil
+}
+
+// closingKey is the key of a request's context under which the channel is found
+// that is closed when the listener of the request is to be closed.
+type closingKey struct{}
+
+func closing(ctx context.Context) <-chan struct{} {
+	c, _ := ctx.Value(closingKey{}).(<-chan struct{}) // else nil, which never closes
+	return c
 }
 
 // untimed lifts the timeouts of the connection for a handler that has its own.

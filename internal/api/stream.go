@@ -57,6 +57,7 @@ func (s *Server) getStream(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) follow(r *http.Request, out *stream, sub *Subscription) {
+	end := closing(r.Context())
 	quiet := time.NewTicker(s.keepAlive)
 	defer quiet.Stop()
 	for {
@@ -64,7 +65,7 @@ func (s *Server) follow(r *http.Request, out *stream, sub *Subscription) {
 		select {
 		case <-r.Context().Done():
 			return
-		case <-s.closing:
+		case <-end:
 			return
 		case <-quiet.C:
 			err = out.write(": nothing happened\n\n")

@@ -31,6 +31,10 @@ func (p *printer) header(s Status) {
 		node = "this director"
 	}
 	p.line(p.paint(node, bold), "  baton ", s.Version, "  ", s.At.Local().Format("2006-01-02 15:04:05"))
+	if s.Config.Loaded.IsZero() {
+		p.line("no configuration is loaded")
+		return
+	}
 	p.line("configuration ", s.Config.Path, " (", s.Config.Hash, "), loaded ", age(s.At, s.Config.Loaded), " ago")
 }
 
@@ -163,9 +167,13 @@ func (s RealServer) row(of Service, at time.Time) []cell {
 			detail = s.Check.Detail // the reason says the same, and more
 		}
 	}
+	weight := plain
+	if s.State == "up" && s.Weight != s.ConfiguredWeight {
+		weight = warn // it works and does not get its share
+	}
 	return []cell{
 		{s.Address, plain, false}, {s.Name, plain, false}, {s.State, style, false}, {forward, plain, false},
-		{s.weightText(), plain, true}, {number(s.Active), plain, true}, {number(s.Inactive), plain, true},
+		{s.weightText(), weight, true}, {number(s.Active), plain, true}, {number(s.Inactive), plain, true},
 		{code, plain, false}, {ago, plain, true}, {age(at, s.Since), plain, true}, {detail, plain, false},
 	}
 }

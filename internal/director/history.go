@@ -61,7 +61,7 @@ func (h *history) read(path string) {
 	for lines.Scan() {
 		var e api.Event
 		if json.Unmarshal(lines.Bytes(), &e) == nil { // a crash may have cut the last line
-			h.journal.Append(e)
+			h.journal.Restore(e)
 		}
 	}
 }

@@ -21,14 +21,19 @@ const (
 	cmdSetDest    = 6
 	cmdDelDest    = 7
 	cmdGetDest    = 8
+	cmdSetConfig  = 12
+	cmdGetConfig  = 13
 	cmdSetInfo    = 14 // the kernel's name for the answer to cmdGetInfo
 	cmdGetInfo    = 15
 )
 
 // Attributes of a command, IPVS_CMD_ATTR_*.
 const (
-	attrService = 1
-	attrDest    = 2
+	attrService       = 1
+	attrDest          = 2
+	attrTimeoutTCP    = 4 // u32, seconds, as are the two below
+	attrTimeoutTCPFin = 5
+	attrTimeoutUDP    = 6
 )
 
 // Attributes of a service, IPVS_SVC_ATTR_*.

@@ -50,9 +50,15 @@ func dialNetlink(o Options) (*netlink.Conn, error) {
 	return c, nil
 }
 
+// endWith makes exchanges end when the context ends, until the returned function
+// is called. That function returns false when the context was faster.
+func (c *conn) endWith(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = c.nl.SetDeadline(past) })
+}
+
 // arm gives the next exchange its deadline: the context's, but at most the
-// timeout. It fails when the context has ended. The context's end after this
-// moves the deadline, see [Kernel.with].
+// timeout. It fails when the context has ended. That it ends after this is seen
+// by endWith, which moves the deadline.
 func (c *conn) arm(ctx context.Context) error {
 	end := time.Now().Add(c.timeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(end) {
@@ -101,6 +107,8 @@ func refusal(err error) (errno syscall.Errno, ok bool) {
 	if !errors.As(err, &op) {
 		return 0, false
 	}
-	errno, ok = op.Err.(syscall.Errno) // not an *os.SyscallError
+	// A number inside an *os.SyscallError is the socket's and not the kernel's
+	// answer, so no unwrapping here.
+	errno, ok = op.Err.(syscall.Errno) //nolint:errorlint // see above
 	return errno, ok
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	moby "github.com/moby/ipvs"
@@ -21,96 +21,69 @@ var errForm = errors.New("the kernel's answer has an unknown form")
 
 // decodeService reads one service of an answer to IPVS_CMD_GET_SERVICE.
 func decodeService(b []byte) (Service, error) {
-	var s Service
-	err := decodeNested(b, attrService, func(ad *netlink.AttributeDecoder) error {
-		var err error
-		s, err = decodeServiceAttributes(ad)
-		return err
-	})
+	r, err := inside(b, attrService)
 	if err != nil {
+		return Service{}, fmt.Errorf("decode a service: %w", err)
+	}
+	var (
+		s             Service
+		v             = &s.Settings
+		addr          []byte
+		mask          uint32
+		af            uint16
+		narrow, wider []byte
+	)
+	for r.next() {
+		switch r.typ {
+		case svcFamily:
+			af = r.u16()
+		case svcProtocol:
+			v.Protocol = pool.Protocol(r.u16())
+		case svcAddress:
+			addr = r.value
+		case svcPort:
+			v.Port = r.be16()
+		case svcFWMark:
+			v.FWMark = r.u32()
+		case svcScheduler:
+			v.Scheduler = r.text()
+		case svcFlags: // struct ip_vs_flags; the mask has no meaning here
+			v.Flags = pool.Flags(binary.NativeEndian.Uint32(r.exactly(8))) & settableFlags
+		case svcTimeout:
+			v.PersistenceSeconds = r.u32()
+		case svcNetmask:
+			mask = r.u32()
+		case svcEngine:
+			// moby/ipvs writes the engine and never reads it back (D5).
+			v.PersistenceEngine = r.text()
+		case svcStats:
+			narrow = r.value
+		case svcStats64:
+			wider = r.value
+		}
+	}
+	if err := errors.Join(r.err, finishService(v, af, addr, mask), s.Stats.decode(narrow, wider)); err != nil {
 		return Service{}, fmt.Errorf("decode a service: %w", err)
 	}
 	return s, nil
 }
 
-// decodeServer reads one server of an answer to IPVS_CMD_GET_DEST. ipv6 is the
-// family of its service: a kernel before 3.18 does not say the server's own.
-func decodeServer(b []byte, ipv6 bool) (Server, error) {
-	var s Server
-	err := decodeNested(b, attrDest, func(ad *netlink.AttributeDecoder) error {
-		var err error
-		s, err = decodeServerAttributes(ad, ipv6)
-		return err
-	})
-	if err != nil {
-		return Server{}, fmt.Errorf("decode a real server: %w", err)
-	}
-	return s, nil
-}
-
-// decodeNested calls f with the content of the first attribute of that type, and
-// fails when there is none.
-func decodeNested(b []byte, typ uint16, f func(*netlink.AttributeDecoder) error) error {
-	ad, err := netlink.NewAttributeDecoder(b)
-	if err != nil {
-		return err
-	}
-	for ad.Next() {
-		if ad.Type() == typ {
-			ad.Nested(f)
-			return ad.Err()
+// inside returns a reader of what is in the first attribute of that type.
+func inside(b []byte, typ uint16) (*reader, error) {
+	r := newReader(b)
+	for r.next() {
+		if r.typ == typ {
+			return newReader(r.value), nil
 		}
 	}
-	if err := ad.Err(); err != nil {
-		return err
+	if r.err != nil {
+		return nil, r.err
 	}
-	return fmt.Errorf("%w: no attribute %d", errForm, typ)
-}
-
-func decodeServiceAttributes(ad *netlink.AttributeDecoder) (Service, error) {
-	var (
-		s        Service
-		v        = &s.Settings
-		addr     []byte
-		mask, af uint32
-	)
-	for ad.Next() {
-		switch ad.Type() {
-		case svcFamily:
-			af = uint32(ad.Uint16())
-		case svcProtocol:
-			v.Protocol = pool.Protocol(ad.Uint16())
-		case svcAddress:
-			addr = ad.Bytes()
-		case svcPort:
-			v.Port = decodePort(ad)
-		case svcFWMark:
-			v.FWMark = ad.Uint32()
-		case svcScheduler:
-			v.Scheduler = ad.String()
-		case svcFlags:
-			ad.Do(func(b []byte) error { return decodeFlags(b, &v.Flags) })
-		case svcTimeout:
-			v.PersistenceSeconds = ad.Uint32()
-		case svcNetmask:
-			mask = ad.Uint32()
-		case svcEngine:
-			// moby/ipvs writes the engine and never reads it back (D5).
-			v.PersistenceEngine = ad.String()
-		case svcStats:
-			decodeStats(ad, &s.Stats, false)
-		case svcStats64:
-			decodeStats(ad, &s.Stats, true)
-		}
-	}
-	if err := ad.Err(); err != nil {
-		return Service{}, err
-	}
-	return s, finishService(v, af, addr, mask)
+	return nil, fmt.Errorf("%w: no attribute %d", errForm, typ)
 }
 
 // finishService interprets the attributes whose meaning depends on others.
-func finishService(v *pool.VirtualService, af uint32, addr []byte, mask uint32) error {
+func finishService(v *pool.VirtualService, af uint16, addr []byte, mask uint32) error {
 	if af != unix.AF_INET && af != unix.AF_INET6 {
 		return fmt.Errorf("%w: a service of address family %d", errForm, af)
 	}
@@ -125,80 +98,90 @@ func finishService(v *pool.VirtualService, af uint32, addr []byte, mask uint32) 
 	return err
 }
 
-func decodeServerAttributes(ad *netlink.AttributeDecoder, ipv6 bool) (Server, error) {
+// decodeServer reads one server of an answer to IPVS_CMD_GET_DEST. ipv6 is the
+// family of its service: a kernel before 3.18 does not say the server's own.
+func decodeServer(b []byte, ipv6 bool) (Server, error) {
+	r, err := inside(b, attrDest)
+	if err != nil {
+		return Server{}, fmt.Errorf("decode a real server: %w", err)
+	}
 	var (
-		s    Server
-		addr []byte
+		s                   Server
+		addr, narrow, wider []byte
 	)
-	for ad.Next() {
-		switch ad.Type() {
+	for r.next() {
+		switch r.typ {
 		case destFamily:
-			if af := ad.Uint16(); af != 0 {
+			if af := r.u16(); af != 0 {
 				ipv6 = af == unix.AF_INET6
 			}
 		case destAddress:
-			addr = ad.Bytes()
-		case destPort:
-			s.Port = decodePort(ad)
-		case destForward:
-			s.Forward = forwardOf(ad.Uint32())
-		case destWeight:
-			// All 32 bits: moby/ipvs keeps 16, so that 70000 reads back as
-			// 4464 (D6).
-			s.Weight = ad.Uint32()
-		case destUpper:
-			s.Upper = ad.Uint32()
-		case destLower:
-			s.Lower = ad.Uint32()
-		case destTunnelType:
-			s.Tunnel.Type = pool.TunnelType(ad.Uint8())
-		case destTunnelPort:
-			s.Tunnel.Port = decodePort(ad)
-		case destTunnelFlags:
-			s.Tunnel.Flags = ad.Uint16()
+			addr = r.value
+		case destStats:
+			narrow = r.value
+		case destStats64:
+			wider = r.value
 		default:
-			decodeObservations(ad, &s)
+			s.decode(r)
 		}
 	}
-	if err := ad.Err(); err != nil {
-		return Server{}, err
+	s.Address, err = decodeAddress(addr, ipv6)
+	if err := errors.Join(r.err, err, s.Stats.decode(narrow, wider)); err != nil {
+		return Server{}, fmt.Errorf("decode a real server: %w", err)
 	}
-	a, err := decodeAddress(addr, ipv6)
-	s.Address = a
-	return s, err
+	return s, nil
 }
 
-// decodeObservations reads what is counted about a server.
-func decodeObservations(ad *netlink.AttributeDecoder, s *Server) {
-	switch ad.Type() {
+// decode reads an attribute that has a meaning of its own.
+func (s *Server) decode(r *reader) {
+	switch r.typ {
+	case destPort:
+		s.Port = r.be16()
+	case destForward:
+		s.Forward = forwardOf(r.u32())
+	case destWeight:
+		// All 32 bits: moby/ipvs keeps 16, so that 70000 reads back as 4464
+		// (D6).
+		s.Weight = r.u32()
+	case destUpper:
+		s.Upper = r.u32()
+	case destLower:
+		s.Lower = r.u32()
 	case destActive:
-		s.Active = ad.Uint32()
+		s.Active = r.u32()
 	case destInactive:
-		s.Inactive = ad.Uint32()
+		s.Inactive = r.u32()
 	case destPersistent:
-		s.Persistent = ad.Uint32()
-	case destStats:
-		decodeStats(ad, &s.Stats, false)
-	case destStats64:
-		decodeStats(ad, &s.Stats, true)
+		s.Persistent = r.u32()
+	case destTunnelType:
+		s.Tunnel.Type = pool.TunnelType(r.u8())
+	case destTunnelPort:
+		s.Tunnel.Port = r.be16()
+	case destTunnelFlags:
+		s.Tunnel.Flags = r.u16()
 	}
 }
 
-// decodeStats reads a STATS or, with wide, a STATS64 attribute. The kernel sends
-// both, the 64-bit one last since Linux 4.1; moby/ipvs knows the other only.
-func decodeStats(ad *netlink.AttributeDecoder, s *Stats, wide bool) {
-	ad.Nested(func(ad *netlink.AttributeDecoder) error {
-		for ad.Next() {
-			if p := s.field(ad.Type()); p == nil {
-				continue
-			} else if wide || p == &s.BytesIn || p == &s.BytesOut {
-				*p = ad.Uint64()
-			} else {
-				*p = uint64(ad.Uint32())
-			}
+// decode reads the counters. The kernel sends a STATS and, since Linux 4.1, a
+// STATS64 attribute with the same; moby/ipvs knows the first only, whose counters
+// wrap at 32 bits.
+func (s *Stats) decode(narrow, wider []byte) error {
+	b := wider
+	if b == nil {
+		b = narrow
+	}
+	r := reader{rest: b}
+	for r.next() {
+		p := s.field(r.typ)
+		switch {
+		case p == nil:
+		case wider != nil || p == &s.BytesIn || p == &s.BytesOut:
+			*p = r.u64()
+		default:
+			*p = uint64(r.u32())
 		}
-		return ad.Err()
-	})
+	}
+	return r.err
 }
 
 // field returns the counter of an IPVS_STATS_ATTR_*, or nil.
@@ -225,26 +208,6 @@ func (s *Stats) field(attr uint16) *uint64 {
 	case statBPSOut:
 		return &s.ByteRateOut
 	}
-	return nil
-}
-
-func decodePort(ad *netlink.AttributeDecoder) uint16 {
-	var p uint16
-	ad.Do(func(b []byte) error {
-		if len(b) != 2 {
-			return fmt.Errorf("%w: a port of %d bytes", errForm, len(b))
-		}
-		p = binary.BigEndian.Uint16(b)
-		return nil
-	})
-	return p
-}
-
-func decodeFlags(b []byte, f *pool.Flags) error {
-	if len(b) != 8 {
-		return fmt.Errorf("%w: flags of %d bytes", errForm, len(b))
-	}
-	*f = pool.Flags(binary.NativeEndian.Uint32(b)) & settableFlags
 	return nil
 }
 
@@ -291,21 +254,35 @@ func forwardOf(connFlags uint32) pool.Forward {
 // decodeInfo reads the answer to IPVS_CMD_GET_INFO.
 func decodeInfo(b []byte) (Info, error) {
 	var i Info
-	ad, err := netlink.NewAttributeDecoder(b)
-	if err != nil {
-		return i, fmt.Errorf("decode the version: %w", err)
-	}
-	for ad.Next() {
-		switch ad.Type() {
+	r := newReader(b)
+	for r.next() {
+		switch r.typ {
 		case infoVersion: // NVERSION of net/ip_vs.h: a byte each
-			v := ad.Uint32()
+			v := r.u32()
 			i.Version = fmt.Sprintf("%d.%d.%d", v>>16&0xff, v>>8&0xff, v&0xff)
 		case infoTableSize:
-			i.ConnectionTable = ad.Uint32()
+			i.ConnectionTable = r.u32()
 		}
 	}
-	if err := ad.Err(); err != nil {
-		return Info{}, fmt.Errorf("decode the version: %w", err)
+	if r.err != nil {
+		return Info{}, fmt.Errorf("decode the version: %w", r.err)
 	}
 	return i, nil
+}
+
+// decodeTimeouts reads the answer to IPVS_CMD_GET_CONFIG.
+func decodeTimeouts(b []byte) (Timeouts, error) {
+	var t Timeouts
+	r := newReader(b)
+	for r.next() {
+		switch r.typ {
+		case attrTimeoutTCP:
+			t.TCP = time.Duration(r.u32()) * time.Second
+		case attrTimeoutTCPFin:
+			t.TCPFin = time.Duration(r.u32()) * time.Second
+		case attrTimeoutUDP:
+			t.UDP = time.Duration(r.u32()) * time.Second
+		}
+	}
+	return t, r.err
 }

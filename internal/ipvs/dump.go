@@ -56,11 +56,7 @@ func (c *conn) services(ctx context.Context) ([]Service, error) {
 // servers reads the servers of one service. A service that is gone meanwhile has
 // none: the kernel ends the dump without an error then.
 func (c *conn) servers(ctx context.Context, k pool.Key) ([]Server, error) {
-	attrs, err := encodeService(k)
-	if err != nil {
-		return nil, err
-	}
-	answers, err := c.ask(ctx, cmdGetDest, netlink.Dump, attrs)
+	answers, err := c.ask(ctx, cmdGetDest, netlink.Dump, encodeService(k))
 	if err != nil {
 		return nil, err
 	}

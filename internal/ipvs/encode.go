@@ -3,9 +3,8 @@ package ipvs
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
-	"github.com/mdlayher/netlink"
-	"github.com/mdlayher/netlink/nlenc"
 	"golang.org/x/sys/unix"
 
 	moby "github.com/moby/ipvs"
@@ -42,80 +41,97 @@ func (k OpKind) command() uint8 {
 // The kernel wants the full settings of what is made or edited and only the
 // identity of what is deleted or merely named (need_full_svc and need_full_dest
 // in ip_vs_genl_set_cmd).
-func encodeOp(op Op) ([]byte, error) {
-	ae := netlink.NewAttributeEncoder()
-	ae.Nested(attrService, func(ae *netlink.AttributeEncoder) error {
-		encodeKey(ae, op.Service.Key)
+func encodeOp(op Op) []byte {
+	w := make(writer, 0, 192)
+	w.nested(attrService, func() {
+		w.key(op.Service.Key)
 		if op.Kind == NewService || op.Kind == EditService {
-			encodeSettings(ae, op.Service)
+			w.settings(op.Service)
 		}
-		return nil
 	})
 	if op.Kind.ofServer() {
-		ae.Nested(attrDest, func(ae *netlink.AttributeEncoder) error {
-			encodeServerKey(ae, op.Server)
+		w.nested(attrDest, func() {
+			w.serverKey(op.Server)
 			if op.Kind != DelServer {
-				encodeServer(ae, op.Server)
+				w.server(op.Server)
 			}
-			return nil
 		})
 	}
-	return ae.Encode()
+	return w
 }
 
 // encodeService returns the attributes that name a service in a request for its
 // destinations.
-func encodeService(k pool.Key) ([]byte, error) {
-	ae := netlink.NewAttributeEncoder()
-	ae.Nested(attrService, func(ae *netlink.AttributeEncoder) error {
-		encodeKey(ae, k)
-		return nil
-	})
-	return ae.Encode()
+func encodeService(k pool.Key) []byte {
+	w := make(writer, 0, 64)
+	w.nested(attrService, func() { w.key(k) })
+	return w
 }
 
-func encodeKey(ae *netlink.AttributeEncoder, k pool.Key) {
-	ae.Uint16(svcFamily, family(k.IPv6))
+func encodeTimeouts(t Timeouts) []byte {
+	var w writer
+	w.u32(attrTimeoutTCP, uint32(t.TCP/time.Second))
+	w.u32(attrTimeoutTCPFin, uint32(t.TCPFin/time.Second))
+	w.u32(attrTimeoutUDP, uint32(t.UDP/time.Second))
+	return w
+}
+
+func (w *writer) key(k pool.Key) {
+	w.u16(svcFamily, family(k.IPv6))
 	if k.FWMark != 0 {
-		ae.Uint32(svcFWMark, k.FWMark)
+		w.u32(svcFWMark, k.FWMark)
 		return
 	}
-	ae.Uint16(svcProtocol, uint16(k.Protocol))
-	ae.Bytes(svcAddress, addressBytes(k.Address))
-	ae.Bytes(svcPort, portBytes(k.Port))
+	w.u16(svcProtocol, uint16(k.Protocol))
+	w.address(svcAddress, k.Address)
+	w.be16(svcPort, k.Port)
 }
 
-func encodeSettings(ae *netlink.AttributeEncoder, v pool.VirtualService) {
-	ae.Bytes(svcScheduler, nlenc.Bytes(v.Scheduler))
+func (w *writer) settings(v pool.VirtualService) {
+	w.text(svcScheduler, v.Scheduler)
 	if v.PersistenceEngine != "" {
-		ae.Bytes(svcEngine, nlenc.Bytes(v.PersistenceEngine))
+		w.text(svcEngine, v.PersistenceEngine)
 	}
 	// The mask keeps the bits that are not ours as they are, so an edit does
 	// not clear IP_VS_SVC_F_HASHED or a flag that a later kernel may add.
-	flags := make([]byte, 8)
-	binary.NativeEndian.PutUint32(flags, uint32(v.Flags&settableFlags))
-	binary.NativeEndian.PutUint32(flags[4:], uint32(settableFlags))
-	ae.Bytes(svcFlags, flags)
-	ae.Uint32(svcTimeout, v.PersistenceSeconds)
-	ae.Uint32(svcNetmask, maskOf(v.PersistencePrefix, v.IPv6))
+	w.header(svcFlags, 8)
+	*w = binary.NativeEndian.AppendUint32(*w, uint32(v.Flags&settableFlags))
+	*w = binary.NativeEndian.AppendUint32(*w, uint32(settableFlags))
+	w.u32(svcTimeout, v.PersistenceSeconds)
+	w.u32(svcNetmask, maskOf(v.PersistencePrefix, v.IPv6))
 }
 
-func encodeServerKey(ae *netlink.AttributeEncoder, s pool.RealServer) {
+func (w *writer) serverKey(s pool.RealServer) {
 	// The family is always sent. Without it the kernel takes the service's and
 	// reads an address of the other family wrong, which is D4 of moby/ipvs.
-	ae.Uint16(destFamily, family(s.Address.Is6()))
-	ae.Bytes(destAddress, addressBytes(s.Address))
-	ae.Bytes(destPort, portBytes(s.Port))
+	w.u16(destFamily, family(s.Address.Is6()))
+	w.address(destAddress, s.Address)
+	w.be16(destPort, s.Port)
 }
 
-func encodeServer(ae *netlink.AttributeEncoder, s pool.RealServer) {
-	ae.Uint32(destForward, forwardBits(s.Forward))
-	ae.Uint32(destWeight, s.Weight)
-	ae.Uint32(destUpper, s.Upper)
-	ae.Uint32(destLower, s.Lower)
-	ae.Uint8(destTunnelType, uint8(s.Tunnel.Type))
-	ae.Bytes(destTunnelPort, portBytes(s.Tunnel.Port))
-	ae.Uint16(destTunnelFlags, s.Tunnel.Flags)
+// server writes all settings, also those of tunnels that moby/ipvs does not know:
+// the kernel takes what is left out of an edit for zero.
+func (w *writer) server(s pool.RealServer) {
+	w.u32(destForward, forwardBits(s.Forward))
+	w.u32(destWeight, s.Weight)
+	w.u32(destUpper, s.Upper)
+	w.u32(destLower, s.Lower)
+	w.u8(destTunnelType, uint8(s.Tunnel.Type))
+	w.be16(destTunnelPort, s.Tunnel.Port)
+	w.u16(destTunnelFlags, s.Tunnel.Flags)
+}
+
+// address writes an address as the kernel's union nf_inet_addr: 16 bytes, an
+// IPv4 address in the first four.
+func (w *writer) address(typ uint16, a netip.Addr) {
+	var b [16]byte
+	if a.Is4() {
+		b4 := a.As4()
+		copy(b[:], b4[:])
+	} else if a.IsValid() {
+		b = a.As16()
+	}
+	w.bytes(typ, b[:])
 }
 
 func family(ipv6 bool) uint16 {
@@ -124,16 +140,6 @@ func family(ipv6 bool) uint16 {
 	}
 	return unix.AF_INET
 }
-
-// addressBytes returns an address as the kernel's union nf_inet_addr: 16 bytes,
-// an IPv4 address in the first four.
-func addressBytes(a netip.Addr) []byte {
-	b := make([]byte, 16)
-	copy(b, a.AsSlice())
-	return b
-}
-
-func portBytes(p uint16) []byte { return binary.BigEndian.AppendUint16(nil, p) }
 
 // maskOf returns a prefix length as the kernel's netmask attribute: for IPv4 the
 // mask's four bytes in network order, for IPv6 the length itself. moby/ipvs

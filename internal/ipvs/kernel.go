@@ -1,6 +1,7 @@
 package ipvs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,10 +120,10 @@ func (k *Kernel) with(ctx context.Context, f func(*conn) error) error {
 		return context.Cause(ctx)
 	}
 	if err := k.connect(ctx); err != nil {
-		return err
+		return k.explain(ctx, err)
 	}
 	c := k.conn
-	stop := context.AfterFunc(ctx, func() { _ = c.nl.SetDeadline(past) })
+	stop := c.endWith(ctx)
 	err := f(c)
 	_, refused := refusal(err)
 	// stop fails when the function above may still be running.
@@ -140,16 +141,25 @@ func (k *Kernel) explain(ctx context.Context, err error) error {
 		return nil
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("using IPVS needs root or CAP_NET_ADMIN in the initial user namespace: %w", err)
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
+	case ended(ctx):
+		// The socket's deadline may be noticed a moment before the context's,
+		// which is the same time.
+		return cmp.Or(context.Cause(ctx), context.DeadlineExceeded)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("the kernel gave no answer within %v: %w", k.options.Timeout, err)
 	}
 	return err
 }
 
+// ended reports whether the context has ended or is about to.
+func ended(ctx context.Context) bool {
+	d, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(d)
+}
+
 // connect opens the connection if there is none. It loads the module ip_vs where
-// it is missing.
+// it is missing and the kernel has not done so by itself when it was asked for
+// the family (MODULE_ALIAS_GENL_FAMILY, through /proc/sys/kernel/modprobe).
 func (k *Kernel) connect(ctx context.Context) error {
 	if k.closed {
 		return errClosed
@@ -162,6 +172,7 @@ func (k *Kernel) connect(ctx context.Context) error {
 		return err
 	}
 	c := &conn{nl: nl, genl: genetlink.NewConn(nl), timeout: k.options.Timeout}
+	defer c.endWith(ctx)()
 	err = c.findFamily(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		tried := k.modules.load(ctx, "ip_vs")

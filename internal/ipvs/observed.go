@@ -50,8 +50,8 @@ type Server struct {
 }
 
 // Stats are the counters of a service or a server since it was created or
-// zeroed, and its rates as the kernel estimates them every two seconds. The
-// outgoing counters stay 0 with forwarding methods whose replies do not pass the
+// zeroed, and its rates. The kernel sums both up every two seconds, so they may
+// be that old (net/netfilter/ipvs/ip_vs_est.c). The outgoing counters stay 0 with forwarding methods whose replies do not pass the
 // director.
 type Stats struct {
 	Connections           uint64

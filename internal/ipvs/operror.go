@@ -89,7 +89,9 @@ func (o Op) whyServerInvalid() string {
 	case tun && o.Server.Tunnel.Type == pool.GUE && o.Server.Tunnel.Port == 0:
 		return "a GUE tunnel needs a port"
 	case o.Service.IPv6 == o.Server.Address.Is6():
-		return "the kernel refuses these settings"
+		// ip_vs_new_dest looks the address up in the routing tables of the
+		// namespace, which are empty before lo is up.
+		return "the kernel takes only unicast addresses and the director's own; check that this is no broadcast or multicast address, and that lo is up"
 	case !tun:
 		return "a server of the other address family needs forward: tun"
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	moby "github.com/moby/ipvs"
 )
 
 // Timeouts are how long the kernel keeps an idle connection, in whole seconds.
@@ -27,13 +25,9 @@ const timeoutMax = 2147483 * time.Second
 // Timeouts reads the connection timeouts.
 func (k *Kernel) Timeouts(ctx context.Context) (Timeouts, error) {
 	var t Timeouts
-	err := k.moby(ctx, func(h *moby.Handle) error {
-		c, err := h.GetConfig()
-		if err != nil {
-			return err
-		}
-		t = Timeouts{TCP: c.TimeoutTCP, TCPFin: c.TimeoutTCPFin, UDP: c.TimeoutUDP}
-		return nil
+	err := k.moby(ctx, func(h config) (err error) {
+		t, err = h.timeouts()
+		return err
 	})
 	if err != nil {
 		return Timeouts{}, fmt.Errorf("read the connection timeouts: %w", err)
@@ -48,18 +42,17 @@ func (k *Kernel) SetTimeouts(ctx context.Context, t Timeouts) error {
 	if err := t.check(); err != nil {
 		return fmt.Errorf("set the connection timeouts: %w", err)
 	}
-	err := k.moby(ctx, func(h *moby.Handle) error {
-		err := h.SetConfig(&moby.Config{TimeoutTCP: t.TCP, TimeoutTCPFin: t.TCPFin, TimeoutUDP: t.UDP})
-		if err != nil {
+	err := k.moby(ctx, func(h config) error {
+		if err := h.setTimeouts(t); err != nil {
 			return err
 		}
 		// Read back, because moby/ipvs reports a success also when it talked to
 		// nobody (D1).
-		c, err := h.GetConfig()
+		got, err := h.timeouts()
 		if err != nil {
 			return err
 		}
-		return t.verify(Timeouts{TCP: c.TimeoutTCP, TCPFin: c.TimeoutTCPFin, UDP: c.TimeoutUDP})
+		return t.verify(got)
 	})
 	if err != nil {
 		return fmt.Errorf("set the connection timeouts to %v, %v after a FIN and %v for UDP: %w", t.TCP, t.TCPFin, t.UDP, err)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 
-	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
 
 	"baton/internal/pool"
@@ -57,7 +57,7 @@ func (k *Kernel) write(ctx context.Context, ops []Op, indices []int, errs []erro
 		if err == nil {
 			continue
 		}
-		if unanswered == nil { // the batch was never sent
+		if unanswered == nil { // there was no connection to send it over
 			unanswered = batch
 		}
 		for _, i := range unanswered {
@@ -73,52 +73,32 @@ func (k *Kernel) write(ctx context.Context, ops []Op, indices []int, errs []erro
 // batch sends one batch and waits for all acknowledgements. It returns the
 // indices of the changes that have none.
 func (c *conn) batch(ctx context.Context, ops []Op, indices []int, errs []error) ([]int, error) {
-	msgs := make([]netlink.Message, 0, len(indices))
-	sent := make([]int, 0, len(indices))
-	for _, i := range indices {
+	msgs := make([]netlink.Message, len(indices))
+	for n, i := range indices {
 		errs[i] = nil
-		m, err := c.message(ops[i])
-		if err != nil {
-			errs[i] = err
-			continue
-		}
-		msgs, sent = append(msgs, m), append(sent, i)
-	}
-	if len(msgs) == 0 {
-		return nil, nil
+		msgs[n] = c.message(ops[i])
 	}
 	if err := c.arm(ctx); err != nil {
-		return sent, err
+		return indices, err
 	}
 	msgs, err := c.nl.SendMessages(msgs)
 	if err != nil {
-		return sent, err
+		return indices, err
 	}
 	waiting := make(map[uint32]int, len(msgs)) // sequence → index of the change
 	for n, m := range msgs {
-		waiting[m.Header.Sequence] = sent[n]
+		waiting[m.Header.Sequence] = indices[n]
 	}
 	err = c.acknowledgements(ctx, waiting, errs)
-	sent = sent[:0]
-	for _, i := range waiting {
-		sent = append(sent, i)
-	}
-	return sent, err
+	return slices.Collect(maps.Values(waiting)), err
 }
 
-// message packs a change for a batch.
-func (c *conn) message(op Op) (netlink.Message, error) {
-	attrs, err := encodeOp(op)
-	if err != nil {
-		return netlink.Message{}, err
-	}
-	m := genetlink.Message{Header: genetlink.Header{Command: op.Kind.command(), Version: familyVersion}, Data: attrs}
-	data, err := m.MarshalBinary()
-	if err != nil {
-		return netlink.Message{}, err
-	}
+// message packs a change for a batch: struct genlmsghdr {cmd, version u8; u16},
+// then the attributes.
+func (c *conn) message(op Op) netlink.Message {
+	data := append([]byte{op.Kind.command(), familyVersion, 0, 0}, encodeOp(op)...)
 	header := netlink.Header{Type: c.family, Flags: netlink.Request | netlink.Acknowledge}
-	return netlink.Message{Header: header, Data: data}, nil
+	return netlink.Message{Header: header, Data: data}
 }
 
 // acknowledgements reads answers and takes their sequence numbers out of

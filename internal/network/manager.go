@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -18,269 +17,425 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrForeign means that an address is on the interface already and was not set
-// by baton. It is left alone.
-var ErrForeign = errors.New("was set by someone else")
-
 // Manager changes the kernel's addresses. It is safe for concurrent use.
 type Manager struct {
 	log *slog.Logger
 
-	mu     sync.Mutex
-	handle *netlink.Handle
-	owned  map[string]map[Address]bool // by owner: what Set put there
+	mu      sync.Mutex
+	handle  *netlink.Handle
+	ioctl   int // a socket for questions about interfaces
+	owners  map[string]*holding
+	views   map[viewKey]*view
+	marking bool // the kernel keeps marks
+
+	watching atomic.Bool
+	events   *events
+	lists    *netlink.Handle // for Watch: a long dump must not hold up Set
 }
 
-// Open connects to the kernel.
+// holding is what one owner has on the interfaces.
+type holding struct {
+	lease time.Duration
+	keys  map[key]string // and the interface's name when it was set
+}
+
+// key is an address as the kernel identifies it.
+type key struct {
+	index  int // of the interface
+	prefix netip.Prefix
+}
+
+// Open connects to the kernel, in the network namespace of the calling thread.
+// Changing anything needs CAP_NET_ADMIN.
 func Open(log *slog.Logger) (*Manager, error) {
 	nl.EnableErrorMessageReporting = true // the kernel's own words, where it has some
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("open a netlink socket for addresses: %w", err)
+	m := &Manager{log: log, ioctl: -1, owners: map[string]*holding{}, views: map[viewKey]*view{}, marking: keepsMarks()}
+	var err error
+	if m.handle, err = openHandle(); err == nil {
+		m.lists, err = openHandle()
 	}
-	return &Manager{log: log, handle: h.RetryInterrupted(), owned: map[string]map[Address]bool{}}, nil
+	if err == nil {
+		m.events, err = openEvents()
+	}
+	if err == nil {
+		m.ioctl, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		err = os.NewSyscallError("socket", err)
+	}
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("open the netlink sockets for addresses: %w%s", err, remedy(err))
+	}
+	return m, nil
 }
 
-// Close closes the connection to the kernel. The addresses stay.
-func (m *Manager) Close() { m.handle.Close() }
+// keepsMarks reports whether the kernel is 5.18 or newer. Distributions have
+// given the mark to older ones; that shows when the first one is read back.
+func keepsMarks() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var major, minor int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	return err == nil && (major > 5 || (major == 5 && minor >= 18))
+}
+
+func openHandle() (*netlink.Handle, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	// A dump during a change would otherwise be incomplete, with an error.
+	h = h.RetryInterrupted().DisableVFInfoCollection()
+	// Strict checking makes the kernel obey the interface given with a dump of
+	// addresses (since 4.20); without it every dump is of all interfaces.
+	return h, errors.Join(h.SetStrictCheck(true), h.SetSocketTimeout(10*time.Second))
+}
+
+// Close closes the connection to the kernel. The addresses stay. A Watch must
+// have ended before.
+func (m *Manager) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, h := range []*netlink.Handle{m.handle, m.lists} {
+		if h != nil {
+			_ = h.Close()
+		}
+	}
+	if m.events != nil {
+		_ = m.events.file.Close()
+	}
+	if m.ioctl >= 0 {
+		_ = unix.Close(m.ioctl)
+		m.ioctl = -1
+	}
+}
 
 // Set makes the addresses of an owner those of want: it adds what is missing,
-// renews every lease, and removes what the owner had before and wants no more.
-// It can be repeated at any time. One failed address does not stop the others;
-// the errors are joined.
+// renews every lease, and removes what the owner had before and wants no more;
+// an empty state releases everything. It can be repeated at any time: without a
+// lease, what is in place is not written again. It restores what someone else
+// removed, and adopts what an earlier process left.
+//
+// An address that someone else set is left alone and reported as a
+// [ForeignError], a missing interface as an [InterfaceError]. One failed address
+// does not stop the others; the errors are joined.
+//
+// An address that two owners want stays until the second one releases it.
 func (m *Manager) Set(ctx context.Context, owner string, want State) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	had := m.owned[owner]
-	has := map[Address]bool{}
+	m.refresh()
+	had := m.owners[owner]
+	has := &holding{lease: want.Lease, keys: make(map[key]string, len(want.Addresses))}
+
 	var errs []error
 	for _, a := range want.Addresses {
 		if err := ctx.Err(); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("set the addresses of %s: %w", owner, err))
 			break
 		}
-		err := m.add(a, want.Lease, had[a])
-		if err == nil {
-			has[a] = true
-		} else {
+		k, err := m.put(a, want.Lease)
+		if err != nil {
 			errs = append(errs, err)
+			// Nothing that we had is given up because its renewal failed.
+			if had == nil || had.keys[k] == "" || errors.Is(err, ErrForeign) {
+				continue
+			}
 		}
-		if had[a] {
-			has[a] = true // to be removed one day, whatever became of the renewal
-		}
+		has.keys[k] = a.Interface
 	}
-	for a := range had {
-		if slices.Contains(want.Addresses, a) {
-			continue
-		}
-		if err := m.remove(a); err != nil {
-			errs = append(errs, err)
-			has[a] = true
-		}
+	m.owners[owner] = has
+	errs = append(errs, m.release(ctx, had, has))
+	if len(has.keys) == 0 {
+		delete(m.owners, owner)
 	}
-	m.owned[owner] = has
 	return errors.Join(errs...)
 }
 
-// add adds an address or renews its lease.
-func (m *Manager) add(a Address, lease time.Duration, ours bool) error {
-	link, err := m.handle.LinkByName(a.Interface)
+// put adds an address, or renews its lease.
+func (m *Manager) put(a Address, lease time.Duration) (key, error) {
+	prefix, ok := normal(a.Prefix)
+	if !ok {
+		return key{}, fmt.Errorf("set address %s on %s: it is not an address with a prefix length", a.Prefix, a.Interface)
+	}
+	index, err := m.index(a.Interface)
 	if err != nil {
-		return fmt.Errorf("set address %s: interface %s: %w", a.Prefix, a.Interface, err)
+		return key{}, fmt.Errorf("set address %s on %s: %w", a.Prefix, a.Interface, err)
 	}
-	if !ours {
-		if err := m.foreign(link, a); err != nil {
-			return err
-		}
+	k := key{index, prefix}
+	err = m.write(k, a, lease)
+	if errors.Is(err, unix.EEXIST) {
+		// It came after we looked. Look again.
+		delete(m.views, k.view())
+		err = m.write(k, a, lease)
 	}
-	if err := m.handle.AddrReplace(link, kernelAddr(a, lease)); err != nil {
-		return fmt.Errorf("set address %s on %s: %w%s", a.Prefix, a.Interface, err, remedy(err))
+	var foreign *ForeignError
+	if err != nil && !errors.As(err, &foreign) {
+		err = fmt.Errorf("set address %s on %s: %w%s", a.Prefix, a.Interface, err, remedy(err))
 	}
-	return nil
+	return k, err
 }
 
-func remedy(err error) string {
-	if errors.Is(err, os.ErrPermission) {
-		return ": run baton as root, or give it CAP_NET_ADMIN"
-	}
-	return ""
-}
-
-// kernelAddr is the address as the kernel wants it.
-func kernelAddr(a Address, lease time.Duration) *netlink.Addr {
-	k := &netlink.Addr{IPNet: ipNet(a.Prefix), Protocol: Protocol}
-	if lease > 0 {
-		k.ValidLft = int(math.Ceil(lease.Seconds()))
-		k.PreferedLft = k.ValidLft
-	}
-	if a.Prefix.Addr().Is6() {
-		// Duplicate address detection would keep a VIP unusable for a second at each
-		// takeover; the election has detected the duplicates already.
-		k.Flags |= unix.IFA_F_NODAD
-	}
-	return k
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	bits := p.Addr().BitLen()
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), bits)}
-}
-
-// foreign returns an error if the address is there and not ours: replacing it
-// would take the administrator's address away when the lease ends.
-func (m *Manager) foreign(link netlink.Link, a Address) error {
-	present, err := m.handle.AddrList(link, family(a.Prefix.Addr()))
+// write brings one address into its state.
+func (m *Manager) write(k key, a Address, lease time.Duration) error {
+	v, err := m.view(k.view())
 	if err != nil {
-		return fmt.Errorf("list the addresses of %s: %w", a.Interface, err)
+		return err
 	}
-	for _, p := range present {
-		if addr, ok := netip.AddrFromSlice(p.IP); !ok || addr.Unmap() != a.Prefix.Addr() {
-			continue
+	found := false
+	for _, p := range v.addrs[k.prefix.Addr()] {
+		exact := p.prefix == k.prefix
+		switch {
+		case !m.ours(k.index, p):
+			// With another prefix length too: after the release it would still be there.
+			return &ForeignError{Address: a, Present: p.prefix.String()}
+		case exact && lease <= 0 && p.permanent:
+			return nil
+		case exact:
+			found = true
+		case k.prefix.Addr().Is6():
+			// For IPv6 the kernel identifies an address without its prefix length and
+			// cannot change that; IPv4 has both for a moment.
+			if err := m.delete(key{k.index, p.prefix}); err != nil {
+				return fmt.Errorf("take away %s first: %w", p.prefix, err)
+			}
 		}
-		if !ours(p) {
-			return fmt.Errorf("address %s on %s %w: it is left there and is not released with the router; "+
-				"remove it (ip address del %s dev %s) on every director",
-				a.Prefix, a.Interface, ErrForeign, p.IPNet, a.Interface)
-		}
 	}
-	return nil
-}
-
-// ours reports whether baton set the address. A kernel before 5.18 keeps no
-// mark; there, the lease tells.
-func ours(p netlink.Addr) bool {
-	leased := p.ValidLft > 0 && int64(p.ValidLft) < math.MaxUint32
-	return p.Protocol == Protocol || (p.Protocol == 0 && leased)
-}
-
-func family(a netip.Addr) int {
-	if a.Is4() {
-		return netlink.FAMILY_V4
-	}
-	return netlink.FAMILY_V6
-}
-
-// remove deletes an address; one that is gone already is fine.
-func (m *Manager) remove(a Address) error {
-	link, err := m.handle.LinkByName(a.Interface)
-	if gone(err) {
-		return nil
+	addr := kernelAddress(k, lease, v.routed[k.prefix.Masked()])
+	if found {
+		err = m.handle.AddrReplace(nil, addr)
+	} else {
+		// Adding fails where replacing would take over what someone else has set in
+		// this moment.
+		err = m.handle.AddrAdd(nil, addr)
 	}
 	if err == nil {
-		err = m.handle.AddrDel(link, &netlink.Addr{IPNet: ipNet(a.Prefix)})
+		v.note(present{prefix: k.prefix, protocol: Protocol, permanent: lease <= 0})
 	}
+	return err
+}
+
+// ours reports whether we set an address that is there. A kernel before 5.18
+// keeps no mark; there, it is ours if an owner holds it.
+func (m *Manager) ours(index int, p present) bool {
+	switch p.protocol {
+	case Protocol:
+		m.marking = true
+		return true
+	case 0:
+		return !m.marking && m.held(key{index, p.prefix}, nil)
+	}
+	return false
+}
+
+// held reports whether an owner, other than one, holds an address.
+func (m *Manager) held(k key, except *holding) bool {
+	for _, h := range m.owners {
+		if _, ok := h.keys[k]; ok && h != except {
+			return true
+		}
+	}
+	return false
+}
+
+// release removes what an owner had and has no more. What cannot be removed
+// stays with the owner, to be removed the next time.
+func (m *Manager) release(ctx context.Context, had, has *holding) error {
+	if had == nil {
+		return nil
+	}
+	var errs []error
+	var from []int
+	looked := false
+	for _, k := range sorted(had.keys) {
+		if _, keep := has.keys[k]; keep || m.held(k, has) {
+			continue
+		}
+		if !looked {
+			// What is removed must be ours at this moment, not a moment ago.
+			clear(m.views)
+			looked = true
+		}
+		err := ctx.Err()
+		if err == nil {
+			var removed bool
+			if removed, err = m.remove(k); removed && k.prefix.Addr().Is4() {
+				from = append(from, k.index)
+			}
+		}
+		if err != nil {
+			errs = append(errs, removeError(k.prefix, had.keys[k], err))
+			has.keys[k] = had.keys[k]
+		}
+	}
+	return errors.Join(append(errs, m.repair(from))...)
+}
+
+// sorted returns keys in a stable order, so that the same change makes the same
+// calls.
+func sorted(keys map[key]string) []key {
+	out := make([]key, 0, len(keys))
+	for k := range keys {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b key) int {
+		if a.index != b.index {
+			return a.index - b.index
+		}
+		if c := a.prefix.Addr().Compare(b.prefix.Addr()); c != 0 {
+			return c
+		}
+		return a.prefix.Bits() - b.prefix.Bits()
+	})
+	return out
+}
+
+func removeError(prefix netip.Prefix, ifname string, err error) error {
+	return fmt.Errorf("remove address %s from %s: %w%s", prefix, ifname, err, remedy(err))
+}
+
+// remove deletes an address if it is there and ours.
+func (m *Manager) remove(k key) (removed bool, err error) {
+	v, err := m.view(k.view())
+	if gone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, p := range v.addrs[k.prefix.Addr()] {
+		// One that is held no longer, on a kernel without marks, has no sign of being
+		// ours any more; our having held it until now is the sign.
+		unmarked := !m.marking && p.protocol == 0
+		if p.prefix == k.prefix && (unmarked || m.ours(k.index, p)) {
+			return true, m.delete(k)
+		}
+	}
+	return false, nil
+}
+
+// delete deletes an address; one that is gone already is fine.
+func (m *Manager) delete(k key) error {
+	err := m.handle.AddrDel(nil, &netlink.Addr{IPNet: ipNet(k.prefix), LinkIndex: k.index})
 	if err != nil && !gone(err) {
-		return fmt.Errorf("remove address %s from %s: %w%s", a.Prefix, a.Interface, err, remedy(err))
+		return err
+	}
+	if v := m.views[k.view()]; v != nil {
+		v.forget(k.prefix)
 	}
 	return nil
 }
 
-func gone(err error) bool {
-	var notFound netlink.LinkNotFoundError
-	return errors.As(err, &notFound) || errors.Is(err, unix.EADDRNOTAVAIL) ||
-		errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV)
+// repair puts back the held addresses that went away beside a removed one. With
+// promote_secondaries off, the kernel removes with the first IPv4 address of a
+// subnet all others of that subnet.
+func (m *Manager) repair(interfaces []int) error {
+	slices.Sort(interfaces)
+	var errs []error
+	for _, index := range slices.Compact(interfaces) {
+		at := viewKey{index: index, v6: false}
+		delete(m.views, at)
+		v, err := m.view(at)
+		if err != nil {
+			if !gone(err) {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		for _, owner := range m.owners {
+			for _, k := range sorted(owner.keys) {
+				if k.view() != at || len(v.addrs[k.prefix.Addr()]) > 0 {
+					continue
+				}
+				_, err := m.put(Address{Prefix: k.prefix, Interface: owner.keys[k]}, owner.lease)
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// Remove deletes those of the addresses that baton set. It is for a process that
-// cleans up after another one.
+// Remove deletes those of the addresses that carry our mark, whoever set them.
+// It is for a process that cleans up after another one. An address that is not
+// there, or not ours, is no error.
 func (m *Manager) Remove(ctx context.Context, addresses []Address) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	clear(m.views)
 	var errs []error
 	for _, a := range addresses {
 		if err := ctx.Err(); err != nil {
-			return errors.Join(append(errs, err)...)
+			errs = append(errs, fmt.Errorf("remove addresses: %w", err))
+			break
 		}
-		link, err := m.handle.LinkByName(a.Interface)
+		prefix, ok := normal(a.Prefix)
+		index, err := m.index(a.Interface)
+		if !ok || gone(err) {
+			continue
+		}
 		if err == nil {
-			err = m.foreign(link, a)
+			err = m.removeMarked(key{index, prefix})
 		}
-		switch {
-		case gone(err), errors.Is(err, ErrForeign):
-		case err != nil:
-			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", a.Prefix, a.Interface, err))
-		default:
-			errs = append(errs, m.remove(a))
+		if err != nil {
+			errs = append(errs, removeError(a.Prefix, a.Interface, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Sweep removes the addresses that carry our mark and that nobody wants: what a
-// crash left behind. It returns what it removed.
+func (m *Manager) removeMarked(k key) error {
+	v, err := m.view(k.view())
+	if gone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range v.addrs[k.prefix.Addr()] {
+		if p.prefix == k.prefix && p.protocol == Protocol {
+			return m.delete(k)
+		}
+	}
+	return nil
+}
+
+// Sweep removes the addresses that carry our mark, that no owner holds and that
+// wanted (nil: nothing) does not want: what a crash left behind. It returns what
+// it removed.
 func (m *Manager) Sweep(ctx context.Context, wanted func(Address) bool) ([]Address, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	links, err := m.handle.LinkList()
+	clear(m.views)
+	all, err := m.handle.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
-		return nil, fmt.Errorf("list the interfaces: %w", err)
-	}
-	names := map[int]string{}
-	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
-	}
-	present, err := m.handle.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil {
-		return nil, fmt.Errorf("list the addresses: %w", err)
+		return nil, fmt.Errorf("look for addresses left by a predecessor: %w%s", err, remedy(err))
 	}
 	var removed []Address
 	var errs []error
-	for _, p := range present {
-		prefix, ok := toPrefix(p.IPNet)
-		if p.Protocol != Protocol || !ok {
+	var from []int
+	for i := range all {
+		p, ok := presentAddress(&all[i])
+		if !ok || p.protocol != Protocol {
 			continue
 		}
-		a := Address{Prefix: prefix, Interface: names[p.LinkIndex]}
-		if wanted(a) {
+		k := key{all[i].LinkIndex, p.prefix}
+		name, err := m.name(k.index)
+		if gone(err) {
+			continue // and its addresses with it
+		}
+		a := Address{Prefix: p.prefix, Interface: name}
+		if m.held(k, nil) || (wanted != nil && wanted(a)) {
 			continue
 		}
-		if err := errors.Join(ctx.Err(), m.remove(a)); err != nil {
-			errs = append(errs, err)
+		if err := errors.Join(ctx.Err(), m.delete(k)); err != nil {
+			errs = append(errs, removeError(a.Prefix, a.Interface, err))
 			continue
 		}
 		removed = append(removed, a)
-	}
-	return removed, errors.Join(errs...)
-}
-
-func toPrefix(n *net.IPNet) (netip.Prefix, bool) {
-	if n == nil {
-		return netip.Prefix{}, false
-	}
-	addr, ok := netip.AddrFromSlice(n.IP)
-	bits, _ := n.Mask.Size()
-	return netip.PrefixFrom(addr.Unmap(), bits), ok
-}
-
-// Link returns what the kernel knows of an interface. An interface that is not
-// there is a netlink.LinkNotFoundError.
-func (m *Manager) Link(name string) (Link, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	l, err := m.handle.LinkByName(name)
-	var notFound netlink.LinkNotFoundError
-	if errors.As(err, &notFound) {
-		return Link{}, fmt.Errorf("does not exist; it is waited for (see: ip link): %w", err)
-	}
-	if err != nil {
-		return Link{}, fmt.Errorf("look at it: %w", err)
-	}
-	attrs := l.Attrs()
-	out := Link{Name: attrs.Name, Index: attrs.Index, Up: up(attrs.RawFlags)}
-	copy(out.MAC[:], attrs.HardwareAddr)
-	addrs, err := m.handle.AddrList(l, netlink.FAMILY_ALL)
-	if err != nil {
-		return Link{}, fmt.Errorf("list its addresses: %w", err)
-	}
-	for _, a := range addrs {
-		if p, ok := toPrefix(a.IPNet); ok {
-			out.Addresses = append(out.Addresses, p)
+		if p.prefix.Addr().Is4() {
+			from = append(from, k.index)
 		}
 	}
-	return out, nil
-}
-
-func up(flags uint32) bool {
-	const both = unix.IFF_UP | unix.IFF_RUNNING
-	return flags&both == both
+	return removed, errors.Join(append(errs, m.repair(from))...)
 }

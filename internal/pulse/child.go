@@ -172,7 +172,6 @@ func (p *Pulse) configure(c link.Configure) {
 		p.log.Error("configuring the routers failed", "error", err)
 		return
 	}
-	signal(p.out.urgent)
 	p.manager.ready()
 }
 
@@ -192,7 +191,6 @@ func (p *Pulse) command(conn *link.Conn, c link.Command) {
 	if err != nil {
 		reply.Error = err.Error()
 	}
-	signal(p.out.urgent)
 	if err := conn.Send(link.Message{Reply: &reply}); err != nil {
 		p.log.Warn("the director ended before it got an answer", "action", string(c.Action), "router", c.Router)
 	}

@@ -21,12 +21,11 @@ type outbox struct {
 	status *link.Status
 	will   *speaker.Will
 
-	ready  chan struct{} // buffered, 1: something is there
-	urgent chan struct{} // buffered, 1: an event made the status stale
+	ready chan struct{} // buffered, 1: something is there
 }
 
 func newOutbox() *outbox {
-	return &outbox{ready: make(chan struct{}, 1), urgent: make(chan struct{}, 1)}
+	return &outbox{ready: make(chan struct{}, 1)}
 }
 
 func (o *outbox) event(m link.Message) {
@@ -37,7 +36,6 @@ func (o *outbox) event(m link.Message) {
 	o.events = append(o.events, m)
 	o.mu.Unlock()
 	signal(o.ready)
-	signal(o.urgent)
 }
 
 func (o *outbox) setStatus(s link.Status) {

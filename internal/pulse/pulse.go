@@ -130,7 +130,7 @@ func (p *Pulse) reportStatus(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		case <-p.out.urgent:
+		case <-p.speaker.Changed():
 		}
 	}
 }

@@ -14,8 +14,12 @@ import (
 // what is wrong, and what would change it: one sentence or two per line.
 func (s RouterStatus) Explain(now time.Time) []string {
 	e := s.Election
+	state := e.State.String()
+	if !e.State.Listens() {
+		state = "in state " + state
+	}
 	out := []string{fmt.Sprintf("Router %s (id %d on %s) is %s since %s, for %s: %s.",
-		s.Spec.Name, s.Spec.ID, s.Spec.Interface, e.State, e.Since.In(now.Location()).Format("2006-01-02 15:04:05"),
+		s.Spec.Name, s.Spec.ID, s.Spec.Interface, state, e.Since.In(now.Location()).Format("2006-01-02 15:04:05"),
 		span(now.Sub(e.Since)), e.Reason)}
 	switch e.State {
 	case vrrp.Master:
@@ -143,8 +147,12 @@ func (s RouterStatus) explainSilence() []string {
 		return []string{text} // what came is explained by why it was rejected
 	}
 	from := "a peer"
-	if len(s.Spec.Peers) > 0 {
+	switch len(s.Spec.Peers) {
+	case 0:
+	case 1:
 		from = join(s.Spec.Peers)
+	default:
+		from = "one of " + join(s.Spec.Peers)
 	}
 	return []string{text + fmt.Sprintf(" As long as the others are backups that is as it should be. "+
 		"If %s is master too: is IP protocol 112 let through by the firewalls of both, and does the switch pass %s?",
@@ -256,9 +264,15 @@ func span(d time.Duration) string {
 	case d < time.Minute:
 		return d.Round(100 * time.Millisecond).String()
 	case d < time.Hour:
-		return d.Round(time.Second).String()
+		d = d.Round(time.Second)
+	default:
+		d = d.Round(time.Minute)
 	}
-	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	return text
 }
 
 func count(n uint64, what string) string {

@@ -117,6 +117,7 @@ func (r *router) act(now time.Time, a vrrp.Action) {
 
 func (r *router) transition(now time.Time, a vrrp.Action) {
 	r.transitions[a.To.String()]++
+	r.s.note()
 	level := slog.LevelInfo
 	if a.To == vrrp.Fault {
 		level = slog.LevelError
@@ -180,6 +181,9 @@ func (r *router) encode(b []byte, priority uint8, dst netip.Addr) []byte {
 
 // didHold is called by the holder with the outcome of its last work.
 func (r *router) didHold(held bool, err error) {
+	if r.held != held {
+		r.s.note()
+	}
 	r.held = held
 	was := r.problem
 	r.problem = ""

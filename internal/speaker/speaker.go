@@ -54,6 +54,7 @@ type Speaker struct {
 	commands chan func()
 	packets  chan *inbound
 	free     chan *inbound
+	changed  chan struct{} // buffered, 1: the status is worth a look
 	done     chan struct{} // closed when Run returns
 	holders  sync.WaitGroup
 
@@ -73,6 +74,7 @@ func New(log *slog.Logger, edges Edges, onTransition func(Transition)) *Speaker 
 		commands: make(chan func(), 64),
 		packets:  make(chan *inbound, queue),
 		free:     make(chan *inbound, queue),
+		changed:  make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		routers:  map[string]*router{},
 		ifaces:   map[string]*iface{},
@@ -206,6 +208,17 @@ func (s *Speaker) Status(ctx context.Context) (Status, error) {
 	var out Status
 	err := s.call(ctx, func() { out = s.status() })
 	return out, err
+}
+
+// Changed tells that something changed in what [Speaker.Status] and
+// [Speaker.Will] return, beside counters.
+func (s *Speaker) Changed() <-chan struct{} { return s.changed }
+
+func (s *Speaker) note() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
 }
 
 // Failover hands the addresses of a router to a peer without loss and makes the

@@ -1,145 +1,186 @@
 package wire
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
 
-	"github.com/mdlayher/arp"
-	"github.com/mdlayher/ethernet"
 	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
 )
 
+// announceTimeout bounds the wait for a full transmit queue.
+const announceTimeout = time.Second
+
 // Announcer tells the neighbours on one interface which hardware address an IP
-// address is at: the interface's own.
+// address is at. It is safe for concurrent use.
 type Announcer struct {
 	ifname string
-	conn   *packet.Conn
+	source net.HardwareAddr // nil: the interface's own
+
+	mu    sync.Mutex
+	conn  *packet.Conn
+	raw   syscall.RawConn
+	index int
+}
+
+// AnnouncerOption changes an [Announcer].
+type AnnouncerOption func(*Announcer)
+
+// WithSource announces another hardware address than the interface's own: a
+// virtual router's.
+func WithSource(mac [6]byte) AnnouncerOption {
+	return func(a *Announcer) { a.source = mac[:] }
 }
 
 // OpenAnnouncer opens a packet socket that sends on the interface and receives
 // nothing. It needs CAP_NET_RAW.
-func OpenAnnouncer(ifname string) (*Announcer, error) {
-	ifi, err := net.InterfaceByName(ifname)
-	if err != nil {
-		return nil, fmt.Errorf("announce addresses: interface %s: %w", ifname, err)
+func OpenAnnouncer(ifname string, options ...AnnouncerOption) (*Announcer, error) {
+	a := &Announcer{ifname: ifname}
+	for _, o := range options {
+		o(a)
 	}
-	const receiveNothing = 0
-	conn, err := packet.Listen(ifi, packet.Raw, receiveNothing, nil)
-	if errors.Is(err, os.ErrPermission) {
-		return nil, fmt.Errorf("announce addresses on %s: %w: run baton as root, or give it CAP_NET_RAW", ifname, err)
+	if err := a.open(); err != nil {
+		return nil, fmt.Errorf("open a socket to announce addresses on %s: %w%s", ifname, err, remedy(err))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("announce addresses on %s: %w", ifname, err)
+	// An interface without neighbours is better refused now than at a takeover.
+	if _, err := a.mac(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open a socket to announce addresses on %s: %w", ifname, err), a.conn.Close())
 	}
-	return &Announcer{ifname: ifname, conn: conn}, nil
+	return a, nil
 }
 
-// Announce sends, for an IPv4 address, gratuitous ARP as a request and as a
-// reply (RFC 5227 section 3; some neighbours learn from only one of them), and
-// for an IPv6 address an unsolicited neighbour advertisement (RFC 4861 section
-// 7.2.6).
-func (a *Announcer) Announce(addr netip.Addr) error {
-	// The address is asked for every time: it may have been changed.
+func (a *Announcer) open() error {
 	ifi, err := net.InterfaceByName(a.ifname)
 	if err != nil {
-		return fmt.Errorf("announce %s on %s: %w", addr, a.ifname, err)
+		return err
 	}
-	if len(ifi.HardwareAddr) != 6 {
-		return fmt.Errorf("announce %s on %s: the interface has no Ethernet address", addr, a.ifname)
-	}
-	frames, err := announcement(ifi.HardwareAddr, addr)
+	// Protocol 0: no frame is ever queued for this socket, which nobody reads.
+	const receiveNothing = 0
+	conn, err := packet.Listen(ifi, packet.Raw, receiveNothing, nil)
 	if err != nil {
+		return err
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	if a.conn != nil {
+		_ = a.conn.Close() // of an interface that is no more
+	}
+	a.conn, a.raw, a.index = conn, raw, ifi.Index
+	return nil
+}
+
+// Announce tells all neighbours that addr is at our hardware address.
+//
+// For IPv4 it sends an ARP announcement (RFC 5227 section 2.3), which is the
+// gratuitous ARP request of RFC 9568 section 8.1.2, and the same as a reply:
+// some neighbours learn from only one of them (RFC 5227 section 3, RFC 5944
+// section 4.6). For IPv6 it sends an unsolicited neighbour advertisement with
+// the override flag (RFC 4861 section 7.2.6, RFC 9568 section 8.2.2); the kernel
+// need not know the address yet.
+func (a *Announcer) Announce(addr netip.Addr) error {
+	addr = addr.Unmap().WithZone("")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.announce(addr); err != nil {
 		return fmt.Errorf("announce %s on %s: %w", addr, a.ifname, err)
+	}
+	return nil
+}
+
+func (a *Announcer) announce(addr netip.Addr) error {
+	// Asked for each time, at the price of two system calls: a bond takes another
+	// hardware address when its first port leaves, and an old one in the
+	// neighbours' tables would be an outage.
+	mac, err := a.mac()
+	if err != nil {
+		return err
+	}
+	var frames [][]byte
+	if addr.Is6() {
+		frames = [][]byte{neighbourAdvertisement(mac, addr, a.forwards())}
+	} else if frames, err = gratuitousARP(mac, addr); err != nil {
+		return err
+	}
+	if err := a.conn.SetWriteDeadline(time.Now().Add(announceTimeout)); err != nil {
+		return err
 	}
 	for _, f := range frames {
 		if _, err := a.conn.WriteTo(f, &packet.Addr{HardwareAddr: net.HardwareAddr(f[:6])}); err != nil {
-			return fmt.Errorf("announce %s on %s: %w", addr, a.ifname, err)
+			return a.explain(err)
 		}
 	}
 	return nil
 }
 
-// Close closes the socket.
-func (a *Announcer) Close() error { return a.conn.Close() }
-
-// announcement returns the Ethernet frames that tell that addr is at mac.
-func announcement(mac net.HardwareAddr, addr netip.Addr) ([][]byte, error) {
-	if addr.Is6() {
-		return [][]byte{neighbourAdvertisement(mac, addr)}, nil
-	}
-	request, err := gratuitousARP(arp.OperationRequest, mac, addr)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := gratuitousARP(arp.OperationReply, mac, addr)
-	if err != nil {
-		return nil, err
-	}
-	return [][]byte{request, reply}, nil
-}
-
-func gratuitousARP(op arp.Operation, mac net.HardwareAddr, addr netip.Addr) ([]byte, error) {
-	p, err := arp.NewPacket(op, mac, addr, ethernet.Broadcast, addr)
-	if err != nil {
-		return nil, err
-	}
-	body, err := p.MarshalBinary()
-	if err != nil {
-		return nil, err
-	}
-	frame := ethernet.Frame{
-		Destination: ethernet.Broadcast, Source: mac, EtherType: ethernet.EtherTypeARP, Payload: body,
-	}
-	return frame.MarshalBinary()
-}
-
-const (
-	protocolICMPv6 = 58
-	typeNA         = 136
-	flagOverride   = 0x20
-	optionTarget   = 2 // target link-layer address
-	lenNA          = 32
-	lenIPv6        = 40
-)
-
-// neighbourAdvertisement builds the whole frame, because the kernel would refuse
-// to send from an address that it still regards as tentative.
-func neighbourAdvertisement(mac net.HardwareAddr, addr netip.Addr) []byte {
-	allNodes := netip.MustParseAddr("ff02::1")
-	src, dst := addr.As16(), allNodes.As16()
-
-	na := make([]byte, 0, lenNA)
-	na = append(na, typeNA, 0, 0, 0, flagOverride, 0, 0, 0)
-	na = append(na, src[:]...)
-	na = append(na, optionTarget, 1)
-	na = append(na, mac...)
-	binary.BigEndian.PutUint16(na[2:], checksumICMPv6(src, dst, na))
-
-	ip := make([]byte, 0, lenIPv6)
-	ip = append(ip, 6<<4, 0, 0, 0)
-	ip = binary.BigEndian.AppendUint16(ip, uint16(len(na)))
-	ip = append(ip, protocolICMPv6, ttlVRRP)
-	ip = append(append(ip, src[:]...), dst[:]...)
-
-	frame := append([]byte{0x33, 0x33, 0, 0, 0, 1}, mac...) // RFC 2464 section 7
-	frame = binary.BigEndian.AppendUint16(frame, uint16(ethernet.EtherTypeIPv6))
-	return append(append(frame, ip...), na...)
-}
-
-// checksumICMPv6 is RFC 4443 section 2.3 over a message of even length.
-func checksumICMPv6(src, dst [16]byte, msg []byte) uint16 {
-	sum := uint32(len(msg)) + protocolICMPv6
-	for _, part := range [][]byte{src[:], dst[:], msg} {
-		for i := 0; i+1 < len(part); i += 2 {
-			sum += uint32(binary.BigEndian.Uint16(part[i:]))
+// mac returns the hardware address to announce. When another interface has the
+// name now, it changes over to it.
+func (a *Announcer) mac() (net.HardwareAddr, error) {
+	index, mac, err := a.look()
+	if err == nil && index != a.index {
+		if err = a.open(); err == nil {
+			index, mac, err = a.look()
 		}
 	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return nil, err
+	case errors.Is(err, unix.ENODEV), err == nil && index != a.index:
+		return nil, fmt.Errorf("%w (%w)", ErrInterfaceGone, unix.ENODEV)
+	case err != nil:
+		return nil, err
+	case a.source != nil:
+		return a.source, nil
 	}
-	return ^uint16(sum)
+	return mac, nil
+}
+
+func (a *Announcer) look() (index int, mac net.HardwareAddr, err error) {
+	closed := a.raw.Control(func(fd uintptr) {
+		if index, err = indexOf(int(fd), a.ifname); err == nil {
+			mac, err = macOf(int(fd), a.ifname)
+		}
+	})
+	if closed != nil {
+		// The library reports its own "file closed".
+		return 0, nil, fmt.Errorf("%w (%w)", net.ErrClosed, closed)
+	}
+	return index, mac, err
+}
+
+func (a *Announcer) explain(err error) error {
+	switch state := check(a.raw, a.ifname, a.index); {
+	case state != nil:
+		return fmt.Errorf("%w (%w)", state, err)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: a firewall of this host drops it", err)
+	}
+	return err
+}
+
+// forwards reports whether the kernel regards itself as an IPv6 router on the
+// interface. The kernel's own advertisements carry the router flag by this rule;
+// ours must not contradict them, because a host that sees the flag cleared
+// forgets its default route through us (RFC 4861 section 7.2.5).
+func (a *Announcer) forwards() bool {
+	b, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv6/conf", a.ifname, "forwarding"))
+	return err == nil && len(b) > 0 && b[0] != '0'
+}
+
+// Close closes the socket.
+func (a *Announcer) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.conn.Close(); err != nil {
+		return fmt.Errorf("close the socket that announces addresses on %s: %w", a.ifname, err)
+	}
+	return nil
 }

@@ -1,3 +1,8 @@
 // Package wire carries raw packets in and out of an interface: VRRP adverts,
-// gratuitous ARP and unsolicited neighbour advertisements.
+// gratuitous ARP and unsolicited neighbour advertisements. It knows bytes and
+// addresses, and nothing of what an advert means.
+//
+// A socket belongs to the interface that it was opened on, not to whatever has
+// the same name later: an interface that was removed and made again needs new
+// sockets, which [ErrInterfaceGone] says.
 package wire

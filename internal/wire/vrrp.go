@@ -2,194 +2,434 @@ package wire
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
-// Packet is a received packet without its IP header. Payload points into the
-// buffer that was given to the call.
-type Packet struct {
-	Source, Dest netip.Addr
-	TTL          int
-	At           time.Time // when it was read
-	Payload      []byte
-}
-
 const (
 	protocolVRRP = 112
-	ttlVRRP      = 255
-	// tosVRRP is DSCP CS6, internetwork control, which routers and queues favour.
-	tosVRRP = 0xc0
-	// priorityVRRP is the highest that an unprivileged queueing class may have.
-	priorityVRRP = 6
+	ttlVRRP      = 255 // RFC 9568 sections 5.1.1.3 and 5.1.2.3
+	// classVRRP is DSCP CS6, internetwork control: queues on the way favour it.
+	classVRRP = 0xc0
+	// priorityVRRP is TC_PRIO_CONTROL, the first band of the default queueing
+	// discipline: a full transmit queue does not hold adverts up.
+	priorityVRRP = 7
+	// receiveQueue is room for about a thousand adverts, so that a stall of some
+	// seconds loses none.
 	receiveQueue = 1 << 20
+	// checkEvery is how soon a conn that only listens notices that its interface
+	// was removed. A raw socket is not told.
+	checkEvery = time.Second
 )
 
-// groupIPv4 is the multicast group of VRRP over IPv4 (RFC 9568 section 5.1.1.2).
-var groupIPv4 = net.IPv4(224, 0, 0, 18)
+var (
+	groupIPv4 = netip.AddrFrom4([4]byte{224, 0, 0, 18}) // RFC 9568 section 5.1.1.2
+	groupIPv6 = netip.MustParseAddr("ff02::12")         // RFC 9568 section 5.1.2.2
+)
 
-// VRRPConn sends and receives VRRP packets over IPv4 on one interface. It is
-// shared by all virtual routers of that interface. Receive may be used by one
-// goroutine while others use Poll and Send.
+// Group returns the address that VRRP adverts of a family are sent to.
+func Group(f Family) netip.Addr {
+	if f == IPv6 {
+		return groupIPv6
+	}
+	return groupIPv4
+}
+
+// VRRPConn sends and receives VRRP packets of one family on one interface. It is
+// shared by all virtual routers of that interface. All methods are safe for
+// concurrent use, and neither Poll nor Send waits for a Receive that is under
+// way.
 type VRRPConn struct {
 	ifname string
 	index  int
+	family Family
 	conn   net.PacketConn
 	raw    syscall.RawConn
-	ip     *ipv4.PacketConn
+
+	opened time.Time
+	// empty is when the queue was last seen empty, as time since opened. No packet
+	// that is read afterwards can be older.
+	empty atomic.Int64
+
+	receiving sync.Mutex
+	in        message
+	read      func(fd uintptr) bool // made once: a closure per call would be garbage
+
+	polling sync.Mutex
+	peeked  message
+	peek    func(fd uintptr)
+
+	sending sync.Mutex
+	out     outgoing
+	write   func(fd uintptr)
+}
+
+// outgoing is the room that one sendmsg call needs, used again and again.
+type outgoing struct {
+	payload []byte
+	control []byte // IP_PKTINFO or IPV6_PKTINFO
+	to4     unix.SockaddrInet4
+	to6     unix.SockaddrInet6
+	err     error
 }
 
 // OpenVRRP opens a raw socket for VRRP that is bound to the interface and has
-// joined the group there. It needs CAP_NET_RAW.
-func OpenVRRP(ifname string) (*VRRPConn, error) {
-	ifi, err := net.InterfaceByName(ifname)
-	if err != nil {
-		return nil, fmt.Errorf("open a VRRP socket: interface %s: %w", ifname, err)
+// joined the group there. A socket is for one family: IPv4 if none is named. It
+// needs CAP_NET_RAW.
+func OpenVRRP(ifname string, of ...Family) (*VRRPConn, error) {
+	family := IPv4
+	if len(of) > 0 {
+		family = of[0]
 	}
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return prepare(c, ifname) }}
-	conn, err := lc.ListenPacket(context.Background(), fmt.Sprintf("ip4:%d", protocolVRRP), "0.0.0.0")
-	if err != nil {
-		return nil, explainOpen(ifname, err)
+	c := &VRRPConn{ifname: ifname, family: family, opened: time.Now()}
+	if err := c.open(); err != nil {
+		return nil, fmt.Errorf("open an %s socket for VRRP on %s: %w%s", family, ifname, err, remedy(err))
 	}
-	v := &VRRPConn{ifname: ifname, index: ifi.Index, conn: conn, ip: ipv4.NewPacketConn(conn)}
-	if err := v.configure(ifi); err != nil {
-		return nil, errors.Join(fmt.Errorf("open a VRRP socket on %s: %w", ifname, err), conn.Close())
-	}
-	return v, nil
+	return c, nil
 }
 
-// prepare sets what must be set before the socket is bound, so that not one
-// packet of another interface comes in.
-func prepare(c syscall.RawConn, ifname string) error {
+// remedy says what to do about an error.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return ": run baton as root, or give it CAP_NET_RAW and CAP_NET_ADMIN"
+	case errors.Is(err, unix.ENODEV):
+		return ": there is no such interface here (ip link)"
+	case errors.Is(err, unix.EAFNOSUPPORT):
+		return ": this kernel was started without IPv6"
+	}
+	return ""
+}
+
+func (c *VRRPConn) open() error {
+	listen := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		return errors.Join(raw.Control(func(fd uintptr) { err = c.prepare(int(fd)) }), err)
+	}}
+	network, address := fmt.Sprintf("ip4:%d", protocolVRRP), "0.0.0.0"
+	if c.family == IPv6 {
+		network, address = fmt.Sprintf("ip6:%d", protocolVRRP), "::"
+	}
+	conn, err := listen.ListenPacket(context.Background(), network, address)
+	if err != nil {
+		return err
+	}
+	c.conn = conn
+	if err := c.configure(); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	return nil
+}
+
+// prepare sets what needs the descriptor, before the socket is bound.
+func (c *VRRPConn) prepare(fd int) error {
 	var err error
-	control := c.Control(func(fd uintptr) {
-		s := int(fd)
-		err = errors.Join(
-			os.NewSyscallError("SO_BINDTODEVICE", unix.BindToDevice(s, ifname)),
-			// Only groups that this very socket joined, not any that others joined.
-			os.NewSyscallError("IP_MULTICAST_ALL", unix.SetsockoptInt(s, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0)),
-			os.NewSyscallError("SO_PRIORITY", unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_PRIORITY, priorityVRRP)),
-		)
-		// A larger queue outlasts a stall; the ordinary size works, too.
-		if unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveQueue) != nil {
-			_ = unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveQueue)
-		}
-	})
-	return errors.Join(control, err)
-}
-
-func explainOpen(ifname string, err error) error {
-	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("open a VRRP socket on %s: %w: run baton as root, or give it CAP_NET_RAW and CAP_NET_ADMIN", ifname, err)
+	if c.index, err = indexOf(fd, c.ifname); err != nil {
+		return err
 	}
-	return fmt.Errorf("open a VRRP socket on %s: %w", ifname, err)
+	// By index and not by name: then the socket, the memberships and c.index cannot
+	// mean different interfaces, whoever renames them meanwhile.
+	err = os.NewSyscallError("SO_BINDTOIFINDEX",
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, c.index))
+	// Without this a socket gets the packets of every group that anybody on this
+	// host has joined.
+	if c.family == IPv6 {
+		err = errors.Join(err, os.NewSyscallError("IPV6_MULTICAST_ALL",
+			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0)))
+	} else {
+		err = errors.Join(err, os.NewSyscallError("IP_MULTICAST_ALL",
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0)))
+	}
+	// The following only help; without CAP_NET_ADMIN the ordinary values must do.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveQueue) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveQueue)
+	}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
+	return err
 }
 
-func (v *VRRPConn) configure(ifi *net.Interface) error {
-	sc, ok := v.conn.(syscall.Conn)
+func (c *VRRPConn) configure() error {
+	socket, ok := c.conn.(syscall.Conn)
 	if !ok {
 		return errors.New("the socket has no descriptor")
 	}
 	var err error
-	if v.raw, err = sc.SyscallConn(); err != nil {
+	if c.raw, err = socket.SyscallConn(); err != nil {
 		return err
 	}
-	return errors.Join(
-		v.ip.JoinGroup(ifi, &net.IPAddr{IP: groupIPv4}),
-		v.ip.SetMulticastInterface(ifi),
-		v.ip.SetMulticastLoopback(false),
-		v.ip.SetMulticastTTL(ttlVRRP),
-		v.ip.SetTTL(ttlVRRP),
-		v.ip.SetTOS(tosVRRP),
-	)
+	ifi := &net.Interface{Index: c.index, Name: c.ifname}
+	group := &net.IPAddr{IP: Group(c.family).AsSlice()}
+	if c.family == IPv6 {
+		p := ipv6.NewPacketConn(c.conn)
+		err = errors.Join(
+			p.JoinGroup(ifi, group),
+			p.SetMulticastInterface(ifi),
+			p.SetMulticastLoopback(false),
+			p.SetMulticastHopLimit(ttlVRRP),
+			p.SetHopLimit(ttlVRRP),
+			p.SetTrafficClass(classVRRP),
+			// A raw IPv6 socket delivers no header; these come beside the packet.
+			p.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagDst, true),
+		)
+		c.out.control = unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(c.index)}) //nolint:gosec // an index is positive
+	} else {
+		p := ipv4.NewPacketConn(c.conn)
+		err = errors.Join(
+			p.JoinGroup(ifi, group),
+			p.SetMulticastInterface(ifi),
+			p.SetMulticastLoopback(false),
+			p.SetMulticastTTL(ttlVRRP),
+			p.SetTTL(ttlVRRP),
+			p.SetTOS(classVRRP),
+		)
+		c.out.control = unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(c.index)}) //nolint:gosec // an index fits
+	}
+	if err != nil {
+		return err
+	}
+	c.read = func(fd uintptr) bool {
+		c.in.receive(fd, unix.MSG_DONTWAIT)
+		return !c.sawEmpty(c.in.errn)
+	}
+	c.peek = func(fd uintptr) {
+		c.peeked.receive(fd, unix.MSG_DONTWAIT)
+		c.sawEmpty(c.peeked.errn)
+	}
+	c.write = func(fd uintptr) {
+		var to unix.Sockaddr = &c.out.to4
+		if c.family == IPv6 {
+			to = &c.out.to6
+		}
+		_, c.out.err = unix.SendmsgN(int(fd), c.out.payload, c.out.control, to, unix.MSG_DONTWAIT)
+	}
+	return c.ready()
 }
 
-// Receive waits for a packet. After Close it returns an error that matches
-// net.ErrClosed.
-func (v *VRRPConn) Receive(buf []byte) (Packet, error) {
-	for {
-		var n int
-		var err error
-		waited := v.raw.Read(func(fd uintptr) bool {
-			n, err = readPacket(int(fd), buf)
-			return !errors.Is(err, unix.EAGAIN)
-		})
-		if err := errors.Join(waited, err); err != nil {
-			return Packet{}, fmt.Errorf("read the VRRP socket of %s: %w", v.ifname, err)
+// ready sets what must be set last, and empties the queue: between its creation
+// and its binding the socket took packets of any interface.
+func (c *VRRPConn) ready() error {
+	var err error
+	control := c.raw.Control(func(fd uintptr) {
+		// The traffic class sets a priority, too; this must come after it. 7 takes
+		// CAP_NET_ADMIN, 6 does not.
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, priorityVRRP)
+		if err != nil {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, priorityVRRP-1)
 		}
-		if p, ok := parseIPv4(buf[:n]); ok {
+	})
+	if err := errors.Join(control, os.NewSyscallError("SO_PRIORITY", err)); err != nil {
+		return err
+	}
+	var scrap [1]byte
+	for range 4096 { // bounded: the right interface may be flooded by now
+		c.peeked.buf = scrap[:]
+		if err := c.raw.Control(c.peek); err != nil {
+			return err
+		}
+		if c.peeked.errn != nil {
+			break
+		}
+	}
+	c.peeked.buf = nil
+	return c.conn.SetReadDeadline(time.Now().Add(checkEvery))
+}
+
+// sawEmpty reports whether the queue is empty, and remembers when.
+func (c *VRRPConn) sawEmpty(err error) bool {
+	if err != unix.EAGAIN { //nolint:errorlint // a bare errno from the system call
+		return false
+	}
+	c.empty.Store(int64(time.Since(c.opened)))
+	return true
+}
+
+// Interface returns the name of the interface that the socket was opened on, and
+// its index.
+func (c *VRRPConn) Interface() (name string, index int) { return c.ifname, c.index }
+
+// Receive waits for a packet, which must fit into buf. It returns
+// [ErrInterfaceGone] within about a second after the interface was removed, and
+// an error that matches [net.ErrClosed] after Close. An interface that is down
+// is waited for.
+func (c *VRRPConn) Receive(buf []byte) (Packet, error) {
+	if len(buf) == 0 {
+		return Packet{}, fmt.Errorf("receive VRRP on %s: the buffer is empty", c.ifname)
+	}
+	c.receiving.Lock()
+	defer c.receiving.Unlock()
+	c.in.buf = buf
+	defer func() { c.in.buf = nil }()
+	for {
+		err := c.raw.Read(c.read)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = c.stillThere()
+			if err == nil {
+				continue
+			}
+		}
+		if err == nil {
+			err = c.in.errn
+		}
+		if err != nil {
+			return Packet{}, c.explain("receive VRRP", err)
+		}
+		if p, ok := c.packet(&c.in); ok {
 			return p, nil
 		}
 	}
 }
 
-// Poll returns a packet that is there already, or false. It never waits.
-func (v *VRRPConn) Poll(buf []byte) (Packet, bool, error) {
+// stillThere returns an error when the interface is gone, and otherwise sets the
+// time of the next look.
+func (c *VRRPConn) stillThere() error {
+	if err := check(c.raw, c.ifname, c.index); err != nil && !errors.Is(err, ErrInterfaceDown) {
+		return err
+	}
+	return c.conn.SetReadDeadline(time.Now().Add(checkEvery))
+}
+
+// Poll returns a packet that is there already, or false. It never waits, and
+// does not need to: it looks past a Receive that is waiting.
+func (c *VRRPConn) Poll(buf []byte) (p Packet, ok bool, err error) {
+	if len(buf) == 0 {
+		return Packet{}, false, fmt.Errorf("receive VRRP on %s: the buffer is empty", c.ifname)
+	}
+	c.polling.Lock()
+	defer c.polling.Unlock()
+	c.peeked.buf = buf
+	defer func() { c.peeked.buf = nil }()
 	for {
-		var n int
-		var err error
-		control := v.raw.Control(func(fd uintptr) { n, err = readPacket(int(fd), buf) })
-		if errors.Is(err, unix.EAGAIN) {
+		// Control, not Read: Read waits for the lock that a waiting Receive holds.
+		if err := c.raw.Control(c.peek); err != nil {
+			return Packet{}, false, c.explain("receive VRRP", err)
+		}
+		if c.peeked.errn == unix.EAGAIN { //nolint:errorlint // a bare errno from the system call
 			return Packet{}, false, nil
 		}
-		if err := errors.Join(control, err); err != nil {
-			return Packet{}, false, fmt.Errorf("read the VRRP socket of %s: %w", v.ifname, err)
+		if c.peeked.errn != nil {
+			return Packet{}, false, c.explain("receive VRRP", c.peeked.errn)
 		}
-		if p, ok := parseIPv4(buf[:n]); ok {
+		if p, ok := c.packet(&c.peeked); ok {
 			return p, true, nil
 		}
 	}
 }
 
-// readPacket reads a packet with its IP header, as raw sockets give it. It
-// allocates nothing.
-func readPacket(fd int, buf []byte) (int, error) {
-	for {
-		n, err := unix.Read(fd, buf)
-		if err != unix.EINTR { //nolint:errorlint // a bare errno from the system call
-			return max(n, 0), err
-		}
-	}
-}
-
-// parseIPv4 takes the IP header off. The kernel has checked its checksum and put
-// fragments together.
-func parseIPv4(b []byte) (Packet, bool) {
-	if len(b) < ipv4.HeaderLen || b[0]>>4 != ipv4.Version {
+// packet makes a packet of a message.
+func (c *VRRPConn) packet(m *message) (Packet, bool) {
+	p, stamp, ok := m.parse(c.family)
+	if !ok {
 		return Packet{}, false
 	}
-	header := int(b[0]&0x0f) * 4
-	total := int(binary.BigEndian.Uint16(b[2:]))
-	if header < ipv4.HeaderLen || total < header || total > len(b) || b[9] != protocolVRRP {
-		return Packet{}, false
-	}
-	return Packet{
-		TTL:     int(b[8]),
-		Source:  netip.AddrFrom4([4]byte(b[12:16])),
-		Dest:    netip.AddrFrom4([4]byte(b[16:20])),
-		At:      time.Now(),
-		Payload: b[header:total],
-	}, true
+	p.Interface = c.index
+	p.At = c.arrival(stamp)
+	return p, true
 }
 
-// Send sends a packet from src, an address of the interface, to the group or to
-// a peer.
-func (v *VRRPConn) Send(payload []byte, src, dst netip.Addr) error {
-	cm := ipv4.ControlMessage{Src: src.AsSlice(), IfIndex: v.index}
-	if _, err := v.ip.WriteTo(payload, &cm, &net.IPAddr{IP: dst.AsSlice()}); err != nil {
-		return fmt.Errorf("send an advert from %s to %s on %s: %w", src, dst, v.ifname, err)
+// arrival turns the kernel's time stamp, which is of the wall clock, into a time
+// with a monotonic reading. The clock may have been set between the stamp and
+// now; so the age is held between zero and the time since the queue was last
+// seen empty, which are certain.
+func (c *VRRPConn) arrival(stamp int64) time.Time {
+	now := time.Now()
+	if stamp == 0 {
+		return now
+	}
+	age := time.Duration(now.UnixNano() - stamp)
+	oldest := now.Sub(c.opened) - time.Duration(c.empty.Load())
+	return now.Add(-max(0, min(age, oldest)))
+}
+
+// Send sends a packet from src, an address of this host, to the group or to a
+// peer. An invalid src leaves the choice to the kernel. It does not wait: a full
+// transmit queue is an error.
+func (c *VRRPConn) Send(payload []byte, src, dst netip.Addr) error {
+	src, dst = src.Unmap(), dst.Unmap()
+	if FamilyOf(dst) != c.family || (src.IsValid() && FamilyOf(src) != c.family) {
+		return fmt.Errorf("send VRRP from %s to %s on %s: the socket is for %s", src, dst, c.ifname, c.family)
+	}
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	data := c.out.control[unix.CmsgLen(0):]
+	if c.family == IPv6 {
+		// struct in6_pktinfo: address, index
+		from, to := addr16(src), dst.As16()
+		copy(data[:16], from[:])
+		c.out.to6.Addr = to
+		c.out.to6.ZoneId = uint32(c.index) //nolint:gosec // an index is positive
+	} else {
+		// struct in_pktinfo: index, source, (ignored)
+		from, to := addr4(src), dst.As4()
+		copy(data[4:8], from[:])
+		c.out.to4.Addr = to
+	}
+	c.out.payload = payload
+	err := c.raw.Control(c.write)
+	c.out.payload = nil
+	if err == nil {
+		err = c.out.err
+	}
+	if err != nil {
+		return c.explain(fmt.Sprintf("send VRRP from %s to %s", src, dst), err)
 	}
 	return nil
 }
 
-// Close ends a waiting Receive.
-func (v *VRRPConn) Close() error { return v.conn.Close() }
+func addr4(a netip.Addr) (b [4]byte) {
+	if a.IsValid() {
+		b = a.As4()
+	}
+	return b
+}
+
+func addr16(a netip.Addr) (b [16]byte) {
+	if a.IsValid() {
+		b = a.As16()
+	}
+	return b
+}
+
+// explain says what failed on which interface, and why: the kernel reports a
+// missing interface, one that is down and a missing route by the same few
+// numbers.
+func (c *VRRPConn) explain(doing string, err error) error {
+	switch {
+	case errors.Is(err, net.ErrClosed), errors.Is(err, ErrInterfaceGone):
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%s on %s: %w: a firewall of this host drops it; let IP protocol 112 through", doing, c.ifname, err)
+	default:
+		if state := check(c.raw, c.ifname, c.index); state != nil {
+			return fmt.Errorf("%s on %s: %w (%w)", doing, c.ifname, state, err)
+		}
+		if unreachable(err) {
+			return fmt.Errorf("%s on %s: %w: is the source an address of this host, and does it have a route to there?",
+				doing, c.ifname, err)
+		}
+	}
+	return fmt.Errorf("%s on %s: %w", doing, c.ifname, err)
+}
+
+// unreachable reports an error that the kernel gives for a source that is not an
+// address of this host (IPv4: no network, IPv6: invalid) and for want of a route.
+func unreachable(err error) bool {
+	for _, e := range []error{unix.EINVAL, unix.EADDRNOTAVAIL, unix.ENETUNREACH, unix.EHOSTUNREACH} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Close closes the socket and ends a waiting Receive.
+func (c *VRRPConn) Close() error { return c.conn.Close() }

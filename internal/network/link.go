@@ -1,0 +1,48 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Link returns what the kernel knows of an interface. One that is not there is
+// an [InterfaceError]. IPv6 addresses that are still checked for duplicates are
+// left out, because nothing can be sent from them; Watch reports them when they
+// are ready.
+func (m *Manager) Link(name string) (Link, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l, err := m.handle.LinkByName(name)
+	var notFound netlink.LinkNotFoundError
+	if errors.As(err, &notFound) {
+		return Link{}, &InterfaceError{Name: name}
+	}
+	if err != nil {
+		return Link{}, fmt.Errorf("look at interface %s: %w%s", name, err, remedy(err))
+	}
+	attrs := l.Attrs()
+	out := Link{Name: attrs.Name, Index: attrs.Index, Up: isUp(attrs.RawFlags)}
+	copy(out.MAC[:], attrs.HardwareAddr)
+	list, err := m.handle.AddrList(l, netlink.FAMILY_ALL)
+	if gone(err) {
+		return Link{}, &InterfaceError{Name: name} // it went just now
+	}
+	if err != nil {
+		return Link{}, fmt.Errorf("list the addresses of %s: %w%s", name, err, remedy(err))
+	}
+	for i := range list {
+		if p, ok := presentAddress(&list[i]); ok && p.usable {
+			out.Addresses = append(out.Addresses, p.prefix)
+		}
+	}
+	return out, nil
+}
+
+// isUp: administratively up and with a carrier.
+func isUp(flags uint32) bool {
+	const both = unix.IFF_UP | unix.IFF_RUNNING
+	return flags&both == both
+}

@@ -1,0 +1,102 @@
+//go:build vm
+
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"baton/internal/api"
+	"baton/test/scene"
+)
+
+const (
+	// lease is when the kernel removes the VIP of a dead director. It counts in
+	// whole ticks of its own and removes a little later.
+	lease = 3 * time.Second
+	// takeover is when a backup of priority 100 gives a silent master up: three
+	// adverts and the skew, 156/256 of one.
+	takeover = 3*time.Second + 610*time.Millisecond
+)
+
+// TestCrash kills everything that runs on the active director at one moment, so
+// that nobody is left to say goodbye.
+func TestCrash(t *testing.T) {
+	s := start(t, scene.Options{})
+	a, b := s.Directors[0], s.Directors[1]
+	table := watchTable(a, expected(s)) // the kernel's, which outlives baton
+	vip := watchVIP(s)
+	load := s.Load(workers, pause)
+	time.Sleep(500 * time.Millisecond)
+
+	began := time.Now()
+	a.Crash()
+	eventually(t, func() error { return owner(s, b) })
+	taken := time.Now()
+	time.Sleep(1500 * time.Millisecond)
+	holders := vip.end()
+	ended := time.Now()
+	all := load.Stop()
+	t.Logf("who had the VIP:%s", describe(holders, began))
+	within(t, "the VIP leaves the dead director", lastHad(holders, a.Name, ended).Sub(began), lease+slack)
+	within(t, "the VIP is on the other director alone", taken.Sub(began), takeover+slack)
+	if both := during(holders, a.Name+"+"+b.Name, ended); both > 0 {
+		t.Errorf("for %s both directors had the VIP", both)
+	}
+	atMost(t, "after the takeover", all.Failed(taken), all, 0)
+	within(t, "the outage for clients", all.Outage(), takeover+slack)
+
+	// It comes back: as a backup first, then it takes over. What is in its table
+	// stays there all the time.
+	load = s.Load(workers, pause)
+	restarted := time.Now()
+	a.Start()
+	eventually(t, func() error { return owner(s, a) })
+	t.Logf("%s owns the VIP %s after its start", a.Name, time.Since(restarted).Round(time.Millisecond))
+	must(t, s.Ready(patience))
+	time.Sleep(1500 * time.Millisecond)
+	all = load.Stop()
+	table.whole(t, "from the crash to the takeover")
+	atMost(t, "when the preferred director comes back", all.Failed(time.Time{}), all, workers)
+	want := []string{"init → backup", "backup → master"}
+	if diff := cmp.Diff(want, transitions(t, a, restarted)); diff != "" {
+		t.Errorf("what its router did after the restart (-want +got):\n%s", diff)
+	}
+	if n := scrape(t, a).one(t, "baton_ipvs_drift_total"); n != 0 {
+		t.Errorf("the director that came back counts a drift of %v in its own table", n)
+	}
+	agree(t, a)
+}
+
+// lastHad is when a director lost the VIP for the last time.
+func lastHad(holders []holding, name string, end time.Time) (last time.Time) {
+	for i, h := range holders {
+		if !strings.Contains(h.who, name) {
+			continue
+		}
+		last = end
+		if i+1 < len(holders) {
+			last = holders[i+1].at
+		}
+	}
+	return last
+}
+
+// transitions are those of the routers since a time, by "baton events".
+func transitions(t *testing.T, d *scene.Director, since time.Time) (out []string) {
+	t.Helper()
+	var list api.Events
+	if err := json.Unmarshal([]byte(baton(t, d, "events", "--json", "-n", "100")), &list); err != nil {
+		t.Fatalf("baton events --json: %v", err)
+	}
+	for _, e := range list.Events {
+		if e.Kind == api.KindRouter && e.At.After(since) {
+			out = append(out, e.From+" → "+e.To)
+		}
+	}
+	return out
+}

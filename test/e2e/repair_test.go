@@ -1,0 +1,99 @@
+//go:build vm
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"baton/internal/api"
+	"baton/test/scene"
+)
+
+// resync is how often the kernel's table is compared, by default.
+const resync = time.Second
+
+// Somebody else's service.
+const (
+	foreignKey    = "tcp 10.0.0.200:8080"
+	foreignServer = "10.0.1.11:80"
+)
+
+// addForeign adds a service by hand and returns it.
+func addForeign(t *testing.T, d *scene.Director) virtual {
+	t.Helper()
+	ipvsadm(t, d, "-A -t 10.0.0.200:8080 -s rr")
+	ipvsadm(t, d, "-a -t 10.0.0.200:8080 -r "+foreignServer+" -m -w 7")
+	return virtual{Key: foreignKey, Scheduler: "rr", Servers: []server{{Address: foreignServer, Forward: scene.NAT, Weight: 7}}}
+}
+
+func TestRepair(t *testing.T) {
+	s := start(t, scene.Options{})
+	active, want := s.Directors[0], expected(s)
+	drift := func() float64 { return scrape(t, active).one(t, "baton_ipvs_drift_total") }
+	if n := drift(); n != 0 {
+		t.Errorf("before anybody has touched the table, the drift is %v", n)
+	}
+
+	load := s.Load(workers, pause)
+	time.Sleep(500 * time.Millisecond)
+	ipvsadm(t, active, "-C")
+	whole := func() error {
+		have, err := kernelTable(active.Host)
+		if err != nil {
+			return err
+		}
+		return have.missing(want)
+	}
+	within(t, "after ipvsadm -C the table is back", timed(t, whole), resync+slack)
+	back := time.Now()
+	time.Sleep(time.Second)
+	all := load.Stop()
+	atMost(t, "after the table is back", all.Failed(back), all, 0)
+	eventually(t, func() error {
+		if n := drift(); n != 1 {
+			return fmt.Errorf("the service that was removed makes a drift of %v, not 1", n)
+		}
+		return nil
+	})
+
+	// What others have beside ours stays theirs.
+	foreign := addForeign(t, active)
+	// What they change in ours does not stay.
+	ipvsadm(t, active, "-e -t 10.0.0.100:80 -r 10.0.1.11:80 -m -w 42")
+	ipvsadm(t, active, "-a -t 10.0.0.100:80 -r 10.0.1.99:80 -m -w 5")
+	want = append(want, foreign).sort()
+	within(t, "weight and server changed by hand are repaired", timed(t, func() error {
+		have, err := kernelTable(active.Host)
+		if err != nil {
+			return err
+		}
+		if diff := cmp.Diff(want, have.idle()); diff != "" {
+			return fmt.Errorf("(-want +got):\n%s", diff)
+		}
+		return nil
+	}), resync+slack)
+	eventually(t, func() error {
+		if n := drift(); n != 3 {
+			return fmt.Errorf("with a changed weight and an added server the drift is %v, not 3", n)
+		}
+		return nil
+	})
+	time.Sleep(2 * resync)
+	if diff := cmp.Diff(want, admTable(t, active).idle()); diff != "" {
+		t.Errorf("two comparisons later (-want +got):\n%s", diff)
+	}
+	if n := drift(); n != 3 {
+		t.Errorf("two comparisons later the drift is %v, not 3", n)
+	}
+	wantForeign := []api.ForeignService{{Address: "10.0.0.200:8080", Protocol: "tcp", Scheduler: "rr", Servers: 1}}
+	if diff := cmp.Diff(wantForeign, status(t, active).Foreign); diff != "" {
+		t.Errorf("foreign services in status (-want +got):\n%s", diff)
+	}
+	if n := scrape(t, active).one(t, "baton_ipvs_foreign_services"); n != 1 {
+		t.Errorf("baton_ipvs_foreign_services is %v", n)
+	}
+}
