@@ -26,7 +26,7 @@ func (d *Director) setSysctls(cfg *config.Config) {
 	}
 }
 
-// neededSysctls are the settings that the services need.
+// neededSysctls are the settings that the routers and services need.
 func neededSysctls(cfg *config.Config) []network.Sysctl {
 	var v4, v6 bool
 	for _, s := range cfg.Balancer.Services {
@@ -38,6 +38,11 @@ func neededSysctls(cfg *config.Config) []network.Sysctl {
 		}
 	}
 	var out []network.Sysctl
+	if len(cfg.Routers) > 0 {
+		// For all interfaces, also those that appear later; the kernel takes it
+		// together with the interface's own setting.
+		out = append(out, network.PromoteSecondaries("all"))
+	}
 	if v4 {
 		out = append(out, network.Sysctl{Key: "net.ipv4.ip_forward", Value: "1",
 			Why: "replies of NAT real servers pass this director"})

@@ -179,7 +179,7 @@ func (s *Speaker) applyChange(c network.Change) {
 		return // our own doing: every renewal of a lease is reported
 	}
 	for _, i := range s.ifaces {
-		if i.name == c.Interface || c.Kind == network.Resync {
+		if i.name == c.Interface || i.name == c.OldName || c.Kind == network.Resync {
 			i.refresh()
 		}
 	}

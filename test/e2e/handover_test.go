@@ -56,11 +56,11 @@ func streamed(t *testing.T, s *scene.Scene) *stream.Stream {
 
 const (
 	datagramEvery = 5 * time.Millisecond
-	// outage is how long a client may be without answers at a planned change of
-	// director. Without connection sync, the answer to what came in through the
-	// one director may find the other one at the servers' gateway, until both
-	// networks have heard who is in charge.
-	outage = 100 * time.Millisecond
+	// lost is how many datagrams may get lost at a planned change of director.
+	// With DR none does. With NAT the answer to what came in through the one
+	// director may find the other one at the servers' gateway, until both
+	// networks have heard who is in charge: 100 ms here.
+	lost = 20
 )
 
 // TestHandOver plays the three planned changes of director.
@@ -95,8 +95,8 @@ func TestHandOver(t *testing.T) {
 		// What is open at that moment breaks: the other director does not know it.
 		atMost(t, change.what, all.Failed(time.Time{}), all, workers)
 		t.Logf("%s: datagrams: %s", change.what, seen)
-		if seen.Gap > outage {
-			t.Errorf("%s: for %s no datagram was answered: %s", change.what, seen.Gap, seen)
+		if seen.Sent < 100 || seen.Lost > lost {
+			t.Errorf("%s: datagrams: %s, not %d at most", change.what, seen, lost)
 		}
 	}
 

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -40,42 +41,28 @@ func TestRepair(t *testing.T) {
 
 	load := s.Load(workers, pause)
 	time.Sleep(500 * time.Millisecond)
+	watch := watchTable(active, want.partOf)
 	ipvsadm(t, active, "-C")
-	whole := func() error {
-		have, err := kernelTable(active.Host)
-		if err != nil {
-			return err
-		}
-		return have.missing(want)
-	}
-	within(t, "after ipvsadm -C the table is back", timed(t, whole), resync+slack)
-	back := time.Now()
-	time.Sleep(time.Second)
-	all := load.Stop()
-	atMost(t, "after the table is back", all.Failed(back), all, 0)
 	eventually(t, func() error {
 		if n := drift(); n != 1 {
 			return fmt.Errorf("the service that was removed makes a drift of %v, not 1", n)
 		}
-		return nil
+		have, err := kernelTable(active.Host)
+		return errors.Join(err, want.partOf(have))
 	})
+	within(t, "after ipvsadm -C the table is back", watch.longest(t), resync+slack)
+	back := time.Now()
+	time.Sleep(time.Second)
+	all := load.Stop()
+	atMost(t, "after the table is back", all.Failed(back), all, 0)
 
 	// What others have beside ours stays theirs.
 	foreign := addForeign(t, active)
 	// What they change in ours does not stay.
+	want = append(want, foreign).sort()
+	watch = watchTable(active, want.exactly)
 	ipvsadm(t, active, "-e -t 10.0.0.100:80 -r 10.0.1.11:80 -m -w 42")
 	ipvsadm(t, active, "-a -t 10.0.0.100:80 -r 10.0.1.99:80 -m -w 5")
-	want = append(want, foreign).sort()
-	within(t, "weight and server changed by hand are repaired", timed(t, func() error {
-		have, err := kernelTable(active.Host)
-		if err != nil {
-			return err
-		}
-		if diff := cmp.Diff(want, have.idle()); diff != "" {
-			return fmt.Errorf("(-want +got):\n%s", diff)
-		}
-		return nil
-	}), resync+slack)
 	eventually(t, func() error {
 		if n := drift(); n != 3 {
 			return fmt.Errorf("with a changed weight and an added server the drift is %v, not 3", n)
@@ -83,6 +70,7 @@ func TestRepair(t *testing.T) {
 		return nil
 	})
 	time.Sleep(2 * resync)
+	within(t, "weight and server changed by hand are repaired", watch.longest(t), resync+slack)
 	if diff := cmp.Diff(want, admTable(t, active).idle()); diff != "" {
 		t.Errorf("two comparisons later (-want +got):\n%s", diff)
 	}

@@ -82,6 +82,18 @@ func (v *virtual) server(address string) *server {
 	return nil
 }
 
+// partOf returns an error if another table does not have all of this one.
+func (t table) partOf(have table) error { return have.missing(t) }
+
+// exactly returns an error if another table is not this one; connections do not
+// count.
+func (t table) exactly(have table) error {
+	if diff := cmp.Diff(t.idle(), have.idle()); diff != "" {
+		return fmt.Errorf("(-want +got):\n%s", diff)
+	}
+	return nil
+}
+
 // missing says what of want is not there as it should be; connections do not
 // count.
 func (t table) missing(want table) error {
@@ -246,25 +258,35 @@ func expected(s *scene.Scene) table {
 
 // tableWatch looks at a director's table all the time.
 type tableWatch struct {
-	stop chan struct{}
-	done sync.WaitGroup
-	seen int
-	lost []string // when something of what should be there was not
+	stop  chan struct{}
+	done  sync.WaitGroup
+	looks int
+	wrong []span
 }
 
-// watchTable begins to look. Whenever something of want is missing, this is
-// noted.
-func watchTable(d *scene.Director, want table) *tableWatch {
+// span is a time in which a table was not as it should be.
+type span struct {
+	from, to time.Time
+	why      error // at first
+}
+
+// watchTable begins to look at the kernel's table with check.
+func watchTable(d *scene.Director, check func(table) error) *tableWatch {
 	w := &tableWatch{stop: make(chan struct{})}
 	w.done.Go(func() {
+		well := true
 		for {
 			have, err := kernelTable(d.Host)
 			if err == nil {
-				err = have.missing(want)
+				err = check(have)
 			}
-			w.seen++
-			if err != nil {
-				w.lost = append(w.lost, time.Now().Format("15:04:05.000 ")+err.Error())
+			w.looks++
+			now := time.Now()
+			if err != nil && well {
+				w.wrong = append(w.wrong, span{from: now, why: err})
+			}
+			if well = err == nil; !well {
+				w.wrong[len(w.wrong)-1].to = now
 			}
 			select {
 			case <-w.stop:
@@ -276,18 +298,35 @@ func watchTable(d *scene.Director, want table) *tableWatch {
 	return w
 }
 
-// whole ends the watch and fails the test if anything was ever missing.
-func (w *tableWatch) whole(t *testing.T, what string) {
+// end ends the watch.
+func (w *tableWatch) end(t *testing.T) []span {
 	t.Helper()
 	close(w.stop)
 	w.done.Wait()
-	t.Logf("%s: the table was looked at %d times", what, w.seen)
-	if len(w.lost) > 0 {
-		t.Errorf("%s: something was missing in %d of %d looks at the table, the first: %s", what, len(w.lost), w.seen, w.lost[0])
+	if w.looks < 20 {
+		t.Errorf("the table was looked at only %d times", w.looks)
 	}
-	if w.seen < 20 {
-		t.Errorf("%s: the table was looked at only %d times", what, w.seen)
+	return w.wrong
+}
+
+// always ends the watch and fails the test if the table ever was not as it
+// should be.
+func (w *tableWatch) always(t *testing.T, what string) {
+	t.Helper()
+	for _, s := range w.end(t) {
+		t.Errorf("%s: at %s, for %s: %v", what, s.from.Format("15:04:05.000"), s.to.Sub(s.from), s.why)
 	}
+	t.Logf("%s: the table was looked at %d times", what, w.looks)
+}
+
+// longest ends the watch and returns the longest time that the table was not as
+// it should be.
+func (w *tableWatch) longest(t *testing.T) (longest time.Duration) {
+	t.Helper()
+	for _, s := range w.end(t) {
+		longest = max(longest, s.to.Sub(s.from))
+	}
+	return longest
 }
 
 // samples are metrics, by family and labels as they are written.

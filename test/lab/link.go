@@ -108,19 +108,25 @@ func (k *Link) create() error {
 	return k.awaitCarrier()
 }
 
-// awaitCarrier waits until the host may send: the kernel reports the carrier from a work queue.
+// awaitCarrier waits until the host may send and the switch forwards: the kernel reports the
+// carrier, to the host and to the bridge, from a work queue.
 func (k *Link) awaitCarrier() error {
-	deadline := time.Now().Add(Patience(2 * time.Second))
+	deadline := time.Now().Add(Patience(3 * time.Second))
 	for {
 		end, err := k.host.ns.netlink.LinkByName(k.name)
 		if err != nil {
 			return err
 		}
-		if end.Attrs().OperState == netlink.OperUp {
-			return nil
+		port, err := k.host.lab.switches.netlink.LinkByName(k.port)
+		if err != nil {
+			return err
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s of %s stays %s", k.name, k.host.name, end.Attrs().OperState)
+		switch {
+		case end.Attrs().OperState == netlink.OperUp && port.Attrs().OperState == netlink.OperUp:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("%s of %s stays %s, its port %s",
+				k.name, k.host.name, end.Attrs().OperState, port.Attrs().OperState)
 		}
 		time.Sleep(time.Millisecond)
 	}
