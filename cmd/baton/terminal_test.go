@@ -38,7 +38,7 @@ func openTerminal(t *testing.T) (screen, program *os.File) {
 
 // onTerminal runs a command line with a terminal as its output and returns what
 // the screen got. A context that ends is an interrupt.
-func onTerminal(t *testing.T, ctx context.Context, args ...string) string {
+func onTerminal(ctx context.Context, t *testing.T, args ...string) string {
 	t.Helper()
 	screen, program := openTerminal(t)
 	got := make(chan string)
@@ -79,19 +79,19 @@ func TestColours(t *testing.T) {
 	startDaemon(t)
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "")
-	if out := onTerminal(t, t.Context(), "status"); !strings.Contains(out, "\x1b[1;31mATTENTION") || !strings.Contains(out, "\x1b[32mmaster\x1b[0m") {
+	if out := onTerminal(t.Context(), t, "status"); !strings.Contains(out, "\x1b[1;31mATTENTION") || !strings.Contains(out, "\x1b[32mmaster\x1b[0m") {
 		t.Errorf("no colours: %q", out)
 	}
-	if out := onTerminal(t, t.Context(), "status", "--json"); strings.Contains(out, "\x1b") {
+	if out := onTerminal(t.Context(), t, "status", "--json"); strings.Contains(out, "\x1b") {
 		t.Errorf("colours in JSON: %q", out)
 	}
 	t.Setenv("TERM", "dumb")
-	if out := onTerminal(t, t.Context(), "status"); strings.Contains(out, "\x1b") {
+	if out := onTerminal(t.Context(), t, "status"); strings.Contains(out, "\x1b") {
 		t.Errorf("colours on a dumb terminal: %q", out)
 	}
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "1")
-	if out := onTerminal(t, t.Context(), "status"); strings.Contains(out, "\x1b") {
+	if out := onTerminal(t.Context(), t, "status"); strings.Contains(out, "\x1b") {
 		t.Errorf("colours in spite of NO_COLOR: %q", out)
 	}
 }
@@ -104,7 +104,7 @@ func TestWatchOnScreen(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	time.AfterFunc(time.Second, d.stop)
 	time.AfterFunc(2*time.Second, interrupt)
-	out := onTerminal(t, ctx, "status", "--watch", "--interval", "100ms")
+	out := onTerminal(ctx, t, "status", "--watch", "--interval", "100ms")
 	const begin, end = "\x1b[?25l\x1b[?7l\x1b[H", "\x1b[?7h\x1b[?25h"
 	if !strings.HasPrefix(out, begin+"lb-a") || strings.Count(out, begin) < 2 {
 		t.Errorf("not replaced in place: %q", out)

@@ -179,7 +179,7 @@ func (c *Client) broken(ctx context.Context, err error) error {
 		err = u.Err // without "Get http://baton/…", which means nothing to anyone
 	}
 	var n net.Error
-	why := ""
+	var why string
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		why = "there is no such socket: is the daemon running (systemctl status baton)? " +

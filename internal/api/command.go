@@ -37,7 +37,7 @@ func (s *Server) postReload(w http.ResponseWriter, r *http.Request) {
 		if done.Changes == nil {
 			done.Changes = []string{}
 		}
-		writeJSON(w, http.StatusOK, done)
+		writeJSON(w, done)
 	}
 }
 
@@ -79,7 +79,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, failed string, 
 	}
 	switch {
 	case failures == 0:
-		writeJSON(w, http.StatusOK, Outcomes{Routers: out})
+		writeJSON(w, Outcomes{Routers: out})
 		return
 	case len(out) > 1:
 		detail = fmt.Sprintf("failed for %d of %d routers", failures, len(out))

@@ -86,9 +86,25 @@ func TestOpenAPIRoutes(t *testing.T) {
 func TestOpenAPISchemas(t *testing.T) {
 	d := describe(t)
 	types := []any{
-		api.Status{}, api.ConfigStatus{}, api.Router{}, api.Adverts{}, api.Service{}, api.Quorum{}, api.RealServer{},
-		api.Packets{}, api.Check{}, api.ForeignService{}, api.Events{}, api.Event{}, api.Explanation{},
-		api.RouterCommand{}, api.Outcomes{}, api.Outcome{}, api.Reloaded{}, api.Health{}, api.Problem{},
+		api.Status{},
+		api.ConfigStatus{},
+		api.Router{},
+		api.Adverts{},
+		api.Service{},
+		api.Quorum{},
+		api.RealServer{},
+		api.Packets{},
+		api.Check{},
+		api.ForeignService{},
+		api.Events{},
+		api.Event{},
+		api.Explanation{},
+		api.RouterCommand{},
+		api.Outcomes{},
+		api.Outcome{},
+		api.Reloaded{},
+		api.Health{},
+		api.Problem{},
 	}
 	for _, v := range types {
 		typ := reflect.TypeOf(v)

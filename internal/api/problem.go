@@ -45,9 +45,9 @@ func (p *Problem) write(w http.ResponseWriter) {
 }
 
 // writeJSON sends a document.
-func writeJSON(w http.ResponseWriter, status int, doc any) {
+func writeJSON(w http.ResponseWriter, doc any) {
 	w.Header().Set("Content-Type", "application/json")
-	writeBody(w, status, doc)
+	writeBody(w, http.StatusOK, doc)
 }
 
 func writeBody(w http.ResponseWriter, status int, doc any) {

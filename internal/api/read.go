@@ -23,11 +23,11 @@ func getOpenAPI(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, FromSnapshot(s.engine.Snapshot(), s.now()))
+	writeJSON(w, FromSnapshot(s.engine.Snapshot(), s.now()))
 }
 
 func (s *Server) getConfig(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.engine.Snapshot().Config)
+	writeJSON(w, s.engine.Snapshot().Config)
 }
 
 // defaultEvents is how many events are returned when nothing else is asked.
@@ -39,7 +39,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, Events{Events: s.journal.Last(n, since)})
+	writeJSON(w, Events{Events: s.journal.Last(n, since)})
 }
 
 func eventQuery(r *http.Request) (n int, since time.Time, problem *Problem) {
@@ -63,7 +63,7 @@ func eventQuery(r *http.Request) (n int, since time.Time, problem *Problem) {
 }
 
 func getHealth(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, Health{Status: "ok"})
+	writeJSON(w, Health{Status: "ok"})
 }
 
 func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
@@ -71,7 +71,7 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
 		newProblem(http.StatusServiceUnavailable, "not ready: "+strings.Join(missing, "; ")).write(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, Health{Status: "ready"})
+	writeJSON(w, Health{Status: "ready"})
 }
 
 func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +88,7 @@ func (s *Server) explainRouter(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, Explanation{Lines: router.Explain(s.now())})
+	writeJSON(w, Explanation{Lines: router.Explain(s.now())})
 }
 
 func (s *Server) explainService(w http.ResponseWriter, r *http.Request) {
@@ -97,7 +97,7 @@ func (s *Server) explainService(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, Explanation{Lines: svc.Explain()})
+	writeJSON(w, Explanation{Lines: svc.Explain()})
 }
 
 func (s *Server) explainServer(w http.ResponseWriter, r *http.Request) {
@@ -111,7 +111,7 @@ func (s *Server) explainServer(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, Explanation{Lines: srv.Explain(svc)})
+	writeJSON(w, Explanation{Lines: srv.Explain(svc)})
 }
 
 func findRouter(all speaker.Status, name string) (speaker.RouterStatus, *Problem) {

@@ -252,7 +252,7 @@ func TestCommandOutlivesItsClient(t *testing.T) {
 func TestMetricsAbsent(t *testing.T) {
 	s := api.NewServer(api.Options{Engine: apitest.New(), Journal: api.NewJournal(1, apitest.Now), Log: slog.New(slog.DiscardHandler)})
 	rec := httptest.NewRecorder()
-	s.ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	s.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if rec.Code != 404 {
 		t.Error(rec.Code)
 	}

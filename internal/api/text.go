@@ -60,9 +60,15 @@ func (p *printer) routers(s Status) {
 	for _, r := range s.Routers {
 		state, style := r.stateText()
 		rows = append(rows, []cell{
-			{r.Name, bold, false}, {state, style, false}, {strconv.Itoa(int(r.ID)), plain, true},
-			{r.Interface, plain, false}, {r.priorityText(), plain, true}, {r.ownerText(), plain, false},
-			{age(s.At, r.Since), plain, true}, {strings.Join(r.Addresses, " "), plain, false}, {r.Reason, plain, false},
+			{r.Name, bold, false},
+			{state, style, false},
+			{strconv.Itoa(int(r.ID)), plain, true},
+			{r.Interface, plain, false},
+			{r.priorityText(), plain, true},
+			{r.ownerText(), plain, false},
+			{age(s.At, r.Since), plain, true},
+			{strings.Join(r.Addresses, " "), plain, false},
+			{r.Reason, plain, false},
 		})
 	}
 	p.table("  ", rows)
@@ -172,9 +178,17 @@ func (s RealServer) row(of Service, at time.Time) []cell {
 		weight = warn // it works and does not get its share
 	}
 	return []cell{
-		{s.Address, plain, false}, {s.Name, plain, false}, {s.State, style, false}, {forward, plain, false},
-		{s.weightText(), weight, true}, {number(s.Active), plain, true}, {number(s.Inactive), plain, true},
-		{code, plain, false}, {ago, plain, true}, {age(at, s.Since), plain, true}, {detail, plain, false},
+		{s.Address, plain, false},
+		{s.Name, plain, false},
+		{s.State, style, false},
+		{forward, plain, false},
+		{s.weightText(), weight, true},
+		{number(s.Active), plain, true},
+		{number(s.Inactive), plain, true},
+		{code, plain, false},
+		{ago, plain, true},
+		{age(at, s.Since), plain, true},
+		{detail, plain, false},
 	}
 }
 
@@ -195,8 +209,10 @@ func (p *printer) foreign(services []ForeignService) {
 	rows := [][]cell{head("PROTOCOL", "ADDRESS", "SCHEDULER", ">SERVERS")}
 	for _, f := range services {
 		rows = append(rows, []cell{
-			{f.Protocol, plain, false}, {f.Address, plain, false},
-			{f.Scheduler, plain, false}, {strconv.Itoa(f.Servers), plain, true},
+			{f.Protocol, plain, false},
+			{f.Address, plain, false},
+			{f.Scheduler, plain, false},
+			{strconv.Itoa(f.Servers), plain, true},
 		})
 	}
 	p.table("  ", rows)

@@ -143,5 +143,6 @@ func (t Transition) log(log *slog.Logger) {
 		attrs = append(attrs, "server", t.Server)
 		what = "server is " + t.To
 	}
-	log.Log(context.Background(), level, what, append(attrs, "from", t.From, "reason", t.Reason)...)
+	log.Log(context.Background(), level, what, //nolint:sloglint // one of a few
+		append(attrs, "from", t.From, "reason", t.Reason)...)
 }

@@ -44,8 +44,10 @@ func TestExplainServer(t *testing.T) {
 		{name: "up", edit: func(*ServerStatus) {}, want: `Server 10.0.0.1:80 of service web is up since 2026-11-05 12:00:00: its check passes: HTTP status 200.
 It is in the kernel's table with weight 1 and has 3 active and 2 inactive connections.
 The http check of 10.0.0.1:80 said at 2026-11-05 12:00:00: HTTP status 200 (L7OK, 1.2ms). It makes the server go down after 3 failures in a row, which takes 2s to 4s.`},
-		{name: "failing", edit: func(s *ServerStatus) { s.Checks[0].Successes, s.Checks[0].Failures = 0, 2 },
-			want: "It makes the server go down after 1 more failure in a row, which takes 0s to 2s."},
+		{
+			name: "failing", edit: func(s *ServerStatus) { s.Checks[0].Successes, s.Checks[0].Failures = 0, 2 },
+			want: "It makes the server go down after 1 more failure in a row, which takes 0s to 2s.",
+		},
 		{name: "down", edit: func(s *ServerStatus) {
 			s.State, s.InKernel, s.Weight, s.Reason = Down, false, 0, "its check is failing: HTTP status 503, expected 200-299"
 			s.Checks[0].Up, s.Checks[0].Successes, s.Checks[0].Failures = false, 0, 5
@@ -53,23 +55,39 @@ The http check of 10.0.0.1:80 said at 2026-11-05 12:00:00: HTTP status 200 (L7OK
 		{name: "down, and what it takes", edit: func(s *ServerStatus) {
 			s.State, s.Checks[0].Up, s.Checks[0].Successes, s.Checks[0].Schedule.FastInterval = Down, false, 0, 0
 		}, want: "It lets the server come up after 2 successes in a row, which takes 2s to 4s."},
-		{name: "rising", edit: func(s *ServerStatus) { s.State, s.Checks[0].Up, s.Checks[0].Successes = Down, false, 1 },
-			want: "after 1 more success in a row"},
-		{name: "checking", edit: func(s *ServerStatus) { s.State, s.Checks[0].Known = Checking, false },
-			want: "has no result yet; the first one decides."},
-		{name: "adopted", edit: func(s *ServerStatus) { s.Checks[0].Known = false },
-			want: "has no result yet; the server serves until it fails."},
-		{name: "weight 0", edit: func(s *ServerStatus) { s.Weight, s.ConfiguredWeight = 0, 0 },
-			want: "It is configured with weight 0 and gets no new clients; it has 3 active"},
-		{name: "quiesced", edit: func(s *ServerStatus) { s.Weight = 0 },
-			want: "It is in the kernel's table with weight 0 and gets no new clients"},
-		{name: "the fallback serves", edit: func(s *ServerStatus) { s.InKernel = false },
-			service: func(s *ServiceStatus) { s.FallbackActive = true }, want: "lost its quorum and the fallback serves alone"},
-		{name: "refused by the kernel", edit: func(s *ServerStatus) { s.InKernel = false },
-			service: func(s *ServiceStatus) { s.Problem = "no scheduler xyz" }, want: "as wanted: no scheduler xyz"},
+		{
+			name: "rising", edit: func(s *ServerStatus) { s.State, s.Checks[0].Up, s.Checks[0].Successes = Down, false, 1 },
+			want: "after 1 more success in a row",
+		},
+		{
+			name: "checking", edit: func(s *ServerStatus) { s.State, s.Checks[0].Known = Checking, false },
+			want: "has no result yet; the first one decides.",
+		},
+		{
+			name: "adopted", edit: func(s *ServerStatus) { s.Checks[0].Known = false },
+			want: "has no result yet; the server serves until it fails.",
+		},
+		{
+			name: "weight 0", edit: func(s *ServerStatus) { s.Weight, s.ConfiguredWeight = 0, 0 },
+			want: "It is configured with weight 0 and gets no new clients; it has 3 active",
+		},
+		{
+			name: "quiesced", edit: func(s *ServerStatus) { s.Weight = 0 },
+			want: "It is in the kernel's table with weight 0 and gets no new clients",
+		},
+		{
+			name: "the fallback serves", edit: func(s *ServerStatus) { s.InKernel = false },
+			service: func(s *ServiceStatus) { s.FallbackActive = true }, want: "lost its quorum and the fallback serves alone",
+		},
+		{
+			name: "refused by the kernel", edit: func(s *ServerStatus) { s.InKernel = false },
+			service: func(s *ServiceStatus) { s.Problem = "no scheduler xyz" }, want: "as wanted: no scheduler xyz",
+		},
 
-		{name: "NAT without answers", edit: func(s *ServerStatus) { s.Stats.OutPackets = 0 },
-			want: "Hint: it got 90 packets and sent none back through this director: its default gateway is probably not this director."},
+		{
+			name: "NAT without answers", edit: func(s *ServerStatus) { s.Stats.OutPackets = 0 },
+			want: "Hint: it got 90 packets and sent none back through this director: its default gateway is probably not this director.",
+		},
 		{name: "DR without the VIP", edit: func(s *ServerStatus) {
 			s.Forward, s.Active, s.Stats = pool.DR, 0, Stats{Connections: 9, InPackets: 20}
 		}, want: "Hint: its connections stay half-open: the VIP is probably missing on its lo"},

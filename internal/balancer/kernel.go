@@ -61,9 +61,9 @@ func (e *engine) dump(ctx context.Context) pool.Table {
 
 // setProblem takes note of why the table cannot be kept, and logs it once.
 func (e *engine) setProblem(problem string) {
-	switch {
-	case problem == e.view.problem:
-	case problem == "":
+	switch problem {
+	case e.view.problem:
+	case "":
 		e.b.log.Info("the kernel's virtual server table is kept again")
 	default:
 		e.b.log.Error("the kernel's virtual server table cannot be kept", "problem", problem)

@@ -3,6 +3,7 @@ package check
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -118,8 +119,11 @@ func TestHTTPRequest(t *testing.T) {
 	}{
 		{"defaults", HTTP{}, "GET / HTTP/1.1 host=TARGET close=true x= agent=baton auth=: body="},
 		{"1.0", HTTP{Version: "1.0", Path: "/up?x=1"}, "GET /up?x=1 HTTP/1.0 host=TARGET close=true x= agent=baton auth=: body="},
-		{"all", HTTP{Method: "POST", Path: "/p", Host: "web.example", Headers: map[string]string{"x-probe": "1", "user-agent": "me"}, Body: "hello", Username: "u", PasswordFile: password},
-			"POST /p HTTP/1.1 host=web.example close=true x=1 agent=me auth=u:s3cret body=hello"},
+		{
+			"all",
+			HTTP{Method: "POST", Path: "/p", Host: "web.example", Headers: map[string]string{"x-probe": "1", "user-agent": "me"}, Body: "hello", Username: "u", PasswordFile: password},
+			"POST /p HTTP/1.1 host=web.example close=true x=1 agent=me auth=u:s3cret body=hello",
+		},
 		{"host as a header", HTTP{Headers: map[string]string{"host": "web.example"}}, "GET / HTTP/1.1 host=web.example close=true x= agent=baton auth=: body="},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,7 +163,7 @@ func TestTheServerClosesFirst(t *testing.T) {
 		got <- err
 	}))
 	holdAgainst(t, Spec{Target: target, Timeout: time.Second, HTTP: &HTTP{}}, L7OK, "")
-	if err := <-got; err != io.EOF {
+	if err := <-got; !errors.Is(err, io.EOF) {
 		t.Errorf("the server saw %v, want a normal end", err)
 	}
 }

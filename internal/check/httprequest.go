@@ -161,9 +161,9 @@ func (r *request) follow(location string) (*request, error) {
 	next := *r
 	next.header = r.header.Clone()
 	next.host, next.path = u.Host, u.RequestURI()
-	switch {
-	case u.Scheme == base.Scheme:
-	case u.Scheme == "https":
+	switch u.Scheme {
+	case base.Scheme:
+	case "https":
 		if err := next.secure(u); err != nil {
 			return nil, err
 		}

@@ -394,6 +394,8 @@ func TestSetBeforeRunAndInSink(t *testing.T) {
 			t.Errorf("a started at %s, b at %s; want 0s and 1ms", a, b)
 		}
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
 	})
 }

@@ -55,7 +55,7 @@ func (h *history) read(path string) {
 		h.log.Warn("reading the event history failed", "error", err)
 		return
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, historyLine)
 	for lines.Scan() {

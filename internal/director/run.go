@@ -91,7 +91,7 @@ func (d *Director) executeWill() {
 	if err != nil {
 		reason = fmt.Sprintf("pulse died, and its will could not be executed completely: %v", err)
 	}
-	d.log.Error(reason)
+	d.log.Error("pulse is gone", "reason", reason)
 	d.event(api.Event{Kind: api.KindProcess, Name: "pulse", From: "running", To: "dead", Reason: reason})
 }
 

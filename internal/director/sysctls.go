@@ -44,12 +44,16 @@ func neededSysctls(cfg *config.Config) []network.Sysctl {
 		out = append(out, network.PromoteSecondaries("all"))
 	}
 	if v4 {
-		out = append(out, network.Sysctl{Key: "net.ipv4.ip_forward", Value: "1",
-			Why: "replies of NAT real servers pass this director"})
+		out = append(out, network.Sysctl{
+			Key: "net.ipv4.ip_forward", Value: "1",
+			Why: "replies of NAT real servers pass this director",
+		})
 	}
 	if v6 {
-		out = append(out, network.Sysctl{Key: "net.ipv6.conf.all.forwarding", Value: "1",
-			Why: "replies of IPv6 NAT real servers pass this director"})
+		out = append(out, network.Sysctl{
+			Key: "net.ipv6.conf.all.forwarding", Value: "1",
+			Why: "replies of IPv6 NAT real servers pass this director",
+		})
 	}
 	return out
 }

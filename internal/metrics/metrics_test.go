@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -132,7 +133,7 @@ func TestLint(t *testing.T) {
 	c := New(sources())
 	c.Observe("http", check.L7OK, time.Millisecond)
 	rec := httptest.NewRecorder()
-	c.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	c.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if rec.Code != 200 {
 		t.Fatal(rec.Code, rec.Body)
 	}
@@ -213,7 +214,7 @@ func TestOneBadSample(t *testing.T) {
 		return snap
 	}
 	rec := httptest.NewRecorder()
-	New(s).Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	New(s).Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if rec.Code != 200 || !strings.Contains(rec.Body.String(), `baton_service_up{service="http"} 1`) {
 		t.Error(rec.Code, rec.Body)
 	}

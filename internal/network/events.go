@@ -3,7 +3,6 @@ package network
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -187,9 +186,4 @@ func parseAddress(data []byte) (index int, p present, ok bool) {
 	a.IPNet = &net.IPNet{IP: local, Mask: net.CIDRMask(bits, 8*len(local))}
 	p, ok = presentAddress(&a)
 	return int(head.Index), p, ok
-}
-
-// overflowText is for the log.
-func overflowText(n int) string {
-	return fmt.Sprintf("the kernel reported changes faster than they were read (%d times so far); comparing everything instead", n)
 }

@@ -132,7 +132,7 @@ func (m *Manager) Watch(ctx context.Context, report func(Change)) error {
 			return endOf(ctx, err)
 		}
 		overflows++
-		m.log.Warn(overflowText(overflows))
+		m.log.Warn("the kernel reported changes faster than they were read; comparing everything instead", "overflows", overflows)
 		if err := m.resync(ctx, w); err != nil {
 			return endOf(ctx, err)
 		}
@@ -141,7 +141,7 @@ func (m *Manager) Watch(ctx context.Context, report func(Change)) error {
 
 func endOf(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // whatever it is, it came of the end that was asked for
 	}
 	return fmt.Errorf("watch links and addresses: %w", err)
 }

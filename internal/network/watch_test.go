@@ -193,7 +193,7 @@ func TestWatchOverflow(t *testing.T) {
 			return false
 		}
 	}
-	for take(lab.Patience(time.Second)) { //nolint:revive // until it is quiet
+	for take(lab.Patience(time.Second)) {
 	}
 	if resyncs == 0 {
 		t.Error("a queue of 4 KiB took all reports: this test shows nothing")

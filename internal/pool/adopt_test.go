@@ -29,8 +29,10 @@ func TestAdopt(t *testing.T) {
 		{name: "until a check fails", found: both, say: []string{"-a"}, want: s2, up: true},
 		{name: "and is admitted again by success only", found: both, say: []string{"-a", "a"}, want: s1 + " " + s2, up: true},
 		{name: "with the weight of the configuration", found: found(kernelServer("10.0.0.1", 50)), want: s1, up: true},
-		{name: "another's service is nothing to us", want: "",
-			found: Table{{Key: key("10.0.0.100:81"), Servers: []RealServer{kernelServer("10.0.0.1", 1)}}}},
+		{
+			name: "another's service is nothing to us", want: "",
+			found: Table{{Key: key("10.0.0.100:81"), Servers: []RealServer{kernelServer("10.0.0.1", 1)}}},
+		},
 		{name: "a server that is not ours is gone", found: found(kernelServer("10.0.0.7", 1)), want: ""},
 		{name: "a quiesced server keeps its place", found: found(kernelServer("10.0.0.1", 0)), want: "10.0.0.1:80*0"},
 		{name: "until a check fails", found: found(kernelServer("10.0.0.1", 0)), say: []string{"-a"}, want: ""},
@@ -38,12 +40,18 @@ func TestAdopt(t *testing.T) {
 
 		{name: "the fallback serves on", edit: []func(*Service){sorry}, found: found(kernelServer("10.0.0.9", 1)), want: "10.0.0.9:80*1"},
 		{name: "no fallback while a server serves", edit: []func(*Service){sorry}, found: both, want: s1 + " " + s2, up: true},
-		{name: "between the thresholds: it was up", edit: []func(*Service){sorry, quorum(2, 1)},
-			found: found(kernelServer("10.0.0.1", 1)), want: s1, up: true},
-		{name: "between the thresholds: it was down", edit: []func(*Service){sorry, quorum(2, 1), quiesce},
-			found: found(kernelServer("10.0.0.1", 0), kernelServer("10.0.0.9", 1)), say: []string{"a"}, want: "10.0.0.1:80*0 10.0.0.9:80*1"},
-		{name: "a restart in the middle of a change", edit: []func(*Service){sorry, quorum(3, 0)},
-			found: found(kernelServer("10.0.0.2", 2), kernelServer("10.0.0.9", 1)), want: "10.0.0.9:80*1"},
+		{
+			name: "between the thresholds: it was up", edit: []func(*Service){sorry, quorum(2, 1)},
+			found: found(kernelServer("10.0.0.1", 1)), want: s1, up: true,
+		},
+		{
+			name: "between the thresholds: it was down", edit: []func(*Service){sorry, quorum(2, 1), quiesce},
+			found: found(kernelServer("10.0.0.1", 0), kernelServer("10.0.0.9", 1)), say: []string{"a"}, want: "10.0.0.1:80*0 10.0.0.9:80*1",
+		},
+		{
+			name: "a restart in the middle of a change", edit: []func(*Service){sorry, quorum(3, 0)},
+			found: found(kernelServer("10.0.0.2", 2), kernelServer("10.0.0.9", 1)), want: "10.0.0.9:80*1",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := New([]Service{web(tt.edit...)}, tt.found)

@@ -58,6 +58,7 @@ func atOnce(s *Service)  { s.Admit = AdmitAtOnce }
 func sorry(s *Service) {
 	s.Fallback = &Server{Address: addr("10.0.0.9"), Port: 80, Weight: 1}
 }
+
 func quorum(low, hysteresis uint64) func(*Service) {
 	return func(s *Service) { s.Quorum = Quorum{Min: low, Hysteresis: hysteresis} }
 }
@@ -95,8 +96,10 @@ func TestTable(t *testing.T) {
 		{name: "the fallback leaves", edit: []func(*Service){sorry}, say: []string{"a"}, want: s1},
 		{name: "the fallback is back", edit: []func(*Service){sorry}, say: []string{"a", "-a"}, want: "10.0.0.9:80*1"},
 		{name: "below the quorum the fallback serves alone", edit: []func(*Service){sorry, quorum(3, 0)}, say: []string{"a", "b", "-a"}, want: "10.0.0.9:80*1"},
-		{name: "… and live servers are quiesced", edit: []func(*Service){sorry, quorum(3, 0), quiesce}, say: []string{"a", "b", "-a"},
-			want: "10.0.0.1:80*0 10.0.0.2:80*0 10.0.0.9:80*1"},
+		{
+			name: "… and live servers are quiesced", edit: []func(*Service){sorry, quorum(3, 0), quiesce}, say: []string{"a", "b", "-a"},
+			want: "10.0.0.1:80*0 10.0.0.2:80*0 10.0.0.9:80*1",
+		},
 		{name: "below the quorum without a fallback the rest serve", edit: []func(*Service){quorum(3, 0)}, say: []string{"a", "b", "-a"}, want: s2},
 		{name: "never up, without a fallback, below the quorum", edit: []func(*Service){quorum(3, 0)}, say: []string{"b"}, want: s2},
 

@@ -13,35 +13,59 @@ func TestReconfigure(t *testing.T) {
 		want   string
 	}{
 		{name: "nothing changes", say: []string{"a", "-b"}, want: s1},
-		{name: "the weight", say: []string{"a", "b"}, want: s1 + " 10.0.0.2:80*9",
-			after: []func(*Service){func(s *Service) { s.Servers[1].Weight = 9 }}},
-		{name: "another name", say: []string{"a"}, want: s1,
-			after: []func(*Service){func(s *Service) { s.Name = "www" }}},
-		{name: "another check of a server that is up", say: []string{"a", "b"}, want: s1 + " " + s2,
-			after: []func(*Service){func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }}},
-		{name: "… which then fails", say: []string{"a", "b"}, want: s2, then: []string{"-a2"},
-			after: []func(*Service){func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }}},
-		{name: "another check of a server that is down", say: []string{"-a", "b"}, want: s2,
-			after: []func(*Service){func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }}},
-		{name: "… which then passes", say: []string{"-a", "b"}, want: s1 + " " + s2, then: []string{"a2"},
-			after: []func(*Service){func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }}},
-		{name: "another check of a server that is quiesced", before: []func(*Service){quiesce}, say: []string{"a", "-a", "b"},
+		{
+			name: "the weight", say: []string{"a", "b"}, want: s1 + " 10.0.0.2:80*9",
+			after: []func(*Service){func(s *Service) { s.Servers[1].Weight = 9 }},
+		},
+		{
+			name: "another name", say: []string{"a"}, want: s1,
+			after: []func(*Service){func(s *Service) { s.Name = "www" }},
+		},
+		{
+			name: "another check of a server that is up", say: []string{"a", "b"}, want: s1 + " " + s2,
+			after: []func(*Service){func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }},
+		},
+		{
+			name: "… which then fails", say: []string{"a", "b"}, want: s2, then: []string{"-a2"},
+			after: []func(*Service){func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }},
+		},
+		{
+			name: "another check of a server that is down", say: []string{"-a", "b"}, want: s2,
+			after: []func(*Service){func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }},
+		},
+		{
+			name: "… which then passes", say: []string{"-a", "b"}, want: s1 + " " + s2, then: []string{"a2"},
+			after: []func(*Service){func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }},
+		},
+		{
+			name: "another check of a server that is quiesced", before: []func(*Service){quiesce}, say: []string{"a", "-a", "b"},
 			want:  "10.0.0.1:80*0 " + s2,
-			after: []func(*Service){quiesce, func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }}},
-		{name: "a new server with a known check", say: []string{"a"}, want: s1 + " 10.0.0.3:80*1",
+			after: []func(*Service){quiesce, func(s *Service) { s.Servers[0].Checks = []CheckID{"a2"} }},
+		},
+		{
+			name: "a new server with a known check", say: []string{"a"}, want: s1 + " 10.0.0.3:80*1",
 			after: []func(*Service){func(s *Service) {
 				s.Servers = append(s.Servers, Server{Address: addr("10.0.0.3"), Port: 80, Weight: 1, Checks: []CheckID{"a"}})
-			}}},
-		{name: "a new server with a new check", say: []string{"a"}, want: s1,
+			}},
+		},
+		{
+			name: "a new server with a new check", say: []string{"a"}, want: s1,
 			after: []func(*Service){func(s *Service) {
 				s.Servers = append(s.Servers, Server{Address: addr("10.0.0.3"), Port: 80, Weight: 1, Checks: []CheckID{"c"}})
-			}}},
-		{name: "a server is gone", say: []string{"a", "b"}, want: s1,
-			after: []func(*Service){func(s *Service) { s.Servers = s.Servers[:1] }}},
-		{name: "the quorum is kept between the thresholds", before: []func(*Service){sorry, quorum(2, 1)}, say: []string{"a", "b", "-b"},
-			want: s1, after: []func(*Service){sorry, quorum(2, 1), func(s *Service) { s.Scheduler = "rr" }}},
-		{name: "and kept lost", before: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b"},
-			want: "10.0.0.9:80*1", after: []func(*Service){sorry, quorum(2, 1), func(s *Service) { s.Scheduler = "rr" }}},
+			}},
+		},
+		{
+			name: "a server is gone", say: []string{"a", "b"}, want: s1,
+			after: []func(*Service){func(s *Service) { s.Servers = s.Servers[:1] }},
+		},
+		{
+			name: "the quorum is kept between the thresholds", before: []func(*Service){sorry, quorum(2, 1)}, say: []string{"a", "b", "-b"},
+			want: s1, after: []func(*Service){sorry, quorum(2, 1), func(s *Service) { s.Scheduler = "rr" }},
+		},
+		{
+			name: "and kept lost", before: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b"},
+			want: "10.0.0.9:80*1", after: []func(*Service){sorry, quorum(2, 1), func(s *Service) { s.Scheduler = "rr" }},
+		},
 		{name: "a fallback is added", say: []string{"-a", "-b"}, want: "10.0.0.9:80*1", after: []func(*Service){sorry}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -29,7 +29,10 @@ func (p *Pulse) keepDirector(ctx context.Context) error {
 	for n := 0; ; n++ {
 		start := time.Now()
 		err := p.runDirector(ctx, link.Hello{Version: link.Version, Restarts: n, LastExit: lastExit})
-		if ctx.Err() != nil {
+		if ctx.Err() != nil { // told to stop; howEnded is of no interest
+			if err != nil {
+				p.log.Warn("the director did not stop as planned", "how", howEnded(err))
+			}
 			return nil
 		}
 		if refused(err) && !p.wasConfigured() {

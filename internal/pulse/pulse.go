@@ -83,13 +83,13 @@ func (p *Pulse) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		err = p.plannedStop()
 		childrenDone()
-		<-directorEnded
+		err = errors.Join(err, <-directorEnded)
 	case err = <-directorEnded:
 		// It never started for good: there is nothing to run.
 	case err = <-fatal:
 		err = errors.Join(err, p.plannedStop())
 		childrenDone()
-		<-directorEnded
+		err = errors.Join(err, <-directorEnded)
 	}
 	halt()
 	wg.Wait()

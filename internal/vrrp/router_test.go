@@ -225,12 +225,12 @@ func TestPlannedStopMakesBeforeItBreaks(t *testing.T) {
 	sp.Linger = 200 * time.Millisecond
 	master(t, sp).after(300*time.Millisecond).do(Event{Kind: Shutdown}, "send0").is(Master).
 		quietUntil(600*time.Millisecond).hear(50, a1, "master→backup").
-		quietUntil(200*time.Millisecond).tick("release release backup→init settled").is(Init)
+		quietUntil(200 * time.Millisecond).tick("release release backup→init settled").is(Init)
 }
 
 func TestPlannedStopWithoutAPeerIsBounded(t *testing.T) {
 	s := master(t, spec(100)).do(Event{Kind: Shutdown}, "send0")
-	s.quietUntil(4*time.Second+handoverMargin).tick("release master→init settled").is(Init)
+	s.quietUntil(4*time.Second + handoverMargin).tick("release master→init settled").is(Init)
 }
 
 func TestPlannedStopOfABackupIsImmediate(t *testing.T) {
@@ -254,7 +254,7 @@ func TestFailoverStandsBackUntilResume(t *testing.T) {
 
 func TestFailoverWithoutAPeerIsRefused(t *testing.T) {
 	s := master(t, spec(100)).do(Event{Kind: Resign}, "send0")
-	s.quietUntil(4*time.Second+handoverMargin).tick("refused send100 tell1").is(Master)
+	s.quietUntil(4*time.Second + handoverMargin).tick("refused send100 tell1").is(Master)
 }
 
 // A router that stands back is still better than nobody.
@@ -289,7 +289,7 @@ func TestStalledMasterWithoutPeerComesBackSoon(t *testing.T) {
 }
 
 func TestStalledBackupListensOnceMore(t *testing.T) {
-	s := backup(t, spec(100)).hear(200, a1, "").after(10*time.Second).tick("").is(Backup)
+	s := backup(t, spec(100)).hear(200, a1, "").after(10 * time.Second).tick("").is(Backup)
 	s.quietUntil(time.Second + 609375*time.Microsecond).tick(takeOver)
 }
 
@@ -325,9 +325,9 @@ func TestAnnouncementPlan(t *testing.T) {
 	s := backup(t, sp)
 	s.after(s.r.Deadline().Sub(s.now)).tick(takeOver).
 		quietUntil(time.Second).tick("tell1").
-		quietUntil(4*time.Second).tick("tell5").
-		quietUntil(10*time.Second).tick("tell1").
-		quietUntil(10*time.Second).tick("tell1")
+		quietUntil(4 * time.Second).tick("tell5").
+		quietUntil(10 * time.Second).tick("tell1").
+		quietUntil(10 * time.Second).tick("tell1")
 }
 
 func TestStepDoesNotAllocateInTheSteadyState(t *testing.T) {

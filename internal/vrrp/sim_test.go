@@ -44,9 +44,7 @@ type sim struct {
 	cut   [][]bool // cut[a][b]: b does not hear a
 	trace *strings.Builder
 
-	calm      time.Time // since when nothing was disturbed
-	ownerless time.Time // since when there is no owner; zero: there is one
-	rivals    time.Time // since when there are two; zero: there are not
+	calm time.Time // since when nothing was disturbed
 }
 
 const (

@@ -53,7 +53,7 @@ func play(p program, f fault, advert time.Duration) (out seen, err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	s := &stage{lab: l, program: p}
-	if err := s.build(advert); err != nil {
+	if err := s.build(); err != nil {
 		return out, err
 	}
 	if err := s.elect(advert); err != nil {
@@ -65,13 +65,13 @@ func play(p program, f fault, advert time.Duration) (out seen, err error) {
 	}
 	flow := stream.Start(client, interval)
 	time.Sleep(300 * time.Millisecond)
-	if err := s.awaitAdvert(advert); err == nil {
+	if err = s.awaitAdvert(advert); err == nil {
 		err = f.strike(s)
 	}
 	if err != nil {
 		return out, errors.Join(err, fmt.Errorf("stream: %v", flow.Stop()))
 	}
-	time.Sleep(f.after*advert + time.Second)
+	time.Sleep(time.Duration(f.after)*advert + time.Second)
 	out.Result = flow.Stop()
 	if f.name == "everything" {
 		time.Sleep(3 * time.Second) // as long as a lease
@@ -83,7 +83,7 @@ func play(p program, f fault, advert time.Duration) (out seen, err error) {
 
 // build makes a client and two directors on one segment, with an echo service on
 // both.
-func (s *stage) build(advert time.Duration) error {
+func (s *stage) build() error {
 	lan := s.lab.Bridge("lan")
 	s.client = s.lab.Host("client")
 	s.client.Connect(lan, "eth0", "10.0.0.9/24")

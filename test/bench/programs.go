@@ -103,7 +103,7 @@ type fault struct {
 	// strike makes it happen.
 	strike func(s *stage) error
 	// after is how many advert intervals are watched afterwards.
-	after time.Duration
+	after int
 }
 
 var faults = []fault{
