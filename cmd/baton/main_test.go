@@ -91,7 +91,7 @@ func (d *paperDaemon) stop() {
 	defer d.mu.Unlock()
 	if d.cancel != nil {
 		d.cancel()
-		_ = <-d.done // it was told to end
+		<-d.done //nolint:errcheck // it was told to end
 		d.cancel = nil
 	}
 }
