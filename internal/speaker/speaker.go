@@ -116,6 +116,12 @@ func (s *Speaker) Run(ctx context.Context) error {
 			}
 			return fmt.Errorf("watch links and addresses: %w", err)
 		case f := <-s.commands:
+			// After a standstill the elections first learn what time it is: a report of
+			// the kernel that a lease has ended must not make a router take it again that
+			// has lost it.
+			if !deadline.IsZero() && time.Since(deadline) > lookFirst {
+				s.expire(deadline)
+			}
 			f()
 		case p := <-s.packets:
 			s.receive(p)

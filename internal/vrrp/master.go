@@ -54,8 +54,8 @@ func (r *Router) expiredMaster(now time.Time) {
 // evidence. A peer of our own priority or less waits at least this long.
 func (r *Router) stalled(now time.Time) bool {
 	silent := now.Sub(r.lastSent)
-	if silent <= DownInterval(r.priority(), r.spec.Interval) {
-		return false
+	if r.handover.kind != 0 || silent <= DownInterval(r.priority(), r.spec.Interval) {
+		return false // while it hands over it is silent on purpose
 	}
 	r.masterInterval = r.spec.Interval
 	r.owner, r.ownerPriority = netip.Addr{}, 0

@@ -177,6 +177,11 @@ func (r *Router) expired(now time.Time) {
 }
 
 func (r *Router) received(now time.Time, a *Advert, from netip.Addr) {
+	if r.state == Master {
+		// After a standstill this may come before the timer. The sender is no rival to
+		// assert ourselves against: it took over while we were away.
+		r.stalled(now)
+	}
 	switch r.state {
 	case Backup:
 		if a.Priority == 0 && r.anotherOwns(now, from) {
@@ -185,6 +190,12 @@ func (r *Router) received(now time.Time, a *Advert, from netip.Addr) {
 		r.heard(now, a, from)
 		r.receivedBackup(now, a)
 	case Master:
+		if r.handover.kind == 0 && r.stalled(now) {
+			// After a stall packets are read before the late timer is: they are
+			// heard as a backup, or an answer to them would hide the silence.
+			r.received(now, a, from)
+			return
+		}
 		r.receivedMaster(now, a, from)
 	}
 }

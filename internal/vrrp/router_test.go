@@ -283,6 +283,22 @@ func TestStalledMasterStepsDownFirst(t *testing.T) {
 	s.after(100*time.Millisecond).hear(50, a1, "").is(Backup)
 }
 
+// The new master's adverts are in the socket when the stalled one goes on, and
+// are read before its timer: it has to step down all the same.
+func TestStalledMasterHearsFirst(t *testing.T) {
+	s := master(t, spec(200)).after(5*time.Second).hear(50, a1, "release master→backup").is(Backup)
+	s.quietUntil(time.Second + SkewTime(200, time.Second)).tick("send200 hold tell5 backup→master")
+
+	noPreempt := spec(200)
+	noPreempt.Preempt = false
+	s = master(t, noPreempt).after(5*time.Second).hear(50, a1, "release master→backup")
+	for range 5 {
+		s.after(time.Second).hear(50, a1, "").is(Backup)
+	}
+	// An advert that is only late is no stall.
+	master(t, spec(200)).after(2*time.Second).hear(50, a1, "rival send200 tell1").is(Master)
+}
+
 func TestStalledMasterWithoutPeerComesBackSoon(t *testing.T) {
 	s := master(t, spec(100)).after(5 * time.Second).tick("release master→backup")
 	s.quietUntil(time.Second + 609375*time.Microsecond).tick(takeOver)

@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +71,74 @@ func TestCrash(t *testing.T) {
 		t.Errorf("the director that came back counts a drift of %v in its own table", n)
 	}
 	agree(t, a)
+}
+
+// skew is how long a backup of priority 100 waits after priority 0.
+const skew = 610 * time.Millisecond
+
+// TestPulseKilled kills the process that runs the routers. Its child does for it
+// what is left to be done.
+func TestPulseKilled(t *testing.T) {
+	s := start(t, scene.Options{})
+	a, b := s.Directors[0], s.Directors[1]
+	table := watchTable(a, expected(s).partOf)
+	load := s.Load(workers, pause)
+	time.Sleep(500 * time.Millisecond)
+	began := time.Now()
+	must(t, a.Process().Signal(syscall.SIGKILL))
+	eventually(t, func() error { return owner(s, b) })
+	taken := time.Now()
+	within(t, "the VIP is on the other director alone", taken.Sub(began), skew+slack)
+	time.Sleep(1500 * time.Millisecond)
+	all := load.Stop()
+	atMost(t, "after the takeover", all.Failed(taken), all, 0)
+	if tree := a.Process().Tree(); len(tree) > 0 {
+		t.Errorf("after the death of pulse the processes %v are left", tree)
+	}
+
+	a.Start() // as the service manager does
+	eventually(t, func() error { return owner(s, a) })
+	must(t, s.Ready(patience))
+	table.always(t, "from the death of pulse on")
+	if log := baton(t, a, "events"); !strings.Contains(log, "pulse died; its will is executed") {
+		t.Errorf("the events do not tell of the death of pulse:\n%s", log)
+	}
+}
+
+// TestFrozen stops all processes of the active director, as a hypervisor stops a
+// machine, and lets them go on when the other one has taken over.
+func TestFrozen(t *testing.T) {
+	s := start(t, scene.Options{})
+	a, b := s.Directors[0], s.Directors[1]
+	vip := watchVIP(s)
+	load := s.Load(workers, pause)
+	time.Sleep(500 * time.Millisecond)
+	began := time.Now()
+	a.Process().Freeze()
+	eventually(t, func() error { return owner(s, b) })
+	taken := time.Now()
+	time.Sleep(time.Second)
+	holders := vip.end()
+	ended := time.Now()
+	t.Logf("who had the VIP:%s", describe(holders, began))
+	within(t, "the VIP leaves the frozen director", lastHad(holders, a.Name, ended).Sub(began), lease+slack)
+	within(t, "the VIP is on the other director alone", taken.Sub(began), takeover+slack)
+	if both := during(holders, a.Name+"+"+b.Name, ended); both > 0 {
+		t.Errorf("for %s both directors had the VIP", both)
+	}
+
+	thawed := time.Now()
+	a.Process().Thaw()
+	eventually(t, func() error { return owner(s, a) })
+	must(t, s.Ready(patience))
+	time.Sleep(1500 * time.Millisecond)
+	must(t, owner(s, a))
+	all := load.Stop()
+	atMost(t, "from the takeover on", all.Failed(taken), all, workers)
+	want := []string{"master → backup", "backup → master"}
+	if diff := cmp.Diff(want, transitions(t, a, thawed)); diff != "" {
+		t.Errorf("what its router did when it went on (-want +got):\n%s", diff)
+	}
 }
 
 // lastHad is when a director lost the VIP for the last time.

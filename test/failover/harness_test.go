@@ -123,6 +123,7 @@ func (p *pair) begin(advert time.Duration, extraA, extraB string) {
 	p.a.start()
 	p.b.start()
 	p.settled(p.a, p.b, 4*advert+5*time.Second)
+	must(p.t, p.dial().Close()) // from now on the client has a neighbour entry to get wrong
 }
 
 // router is the configuration of the router that most tests are about.
@@ -238,6 +239,13 @@ func (p *pair) knows(d *director, within time.Duration) {
 // returns when answers come.
 func (p *pair) stream() *stream.Stream {
 	p.t.Helper()
+	return stream.Start(p.dial(), 500*time.Microsecond)
+}
+
+// dial connects the client to the echo service behind the VIP, and has got an
+// answer when it returns.
+func (p *pair) dial() *net.UDPConn {
+	p.t.Helper()
 	var conn *net.UDPConn
 	dial := func() (err error) {
 		conn, err = stream.Dial(netip.AddrPortFrom(vip, echoPort))
@@ -255,7 +263,7 @@ func (p *pair) stream() *stream.Stream {
 		return err
 	})
 	must(p.t, conn.SetReadDeadline(time.Time{}))
-	return stream.Start(conn, 500*time.Microsecond)
+	return conn
 }
 
 // echo answers datagrams on a host until the test ends.
