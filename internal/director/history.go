@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -70,17 +71,26 @@ func (h *history) read(path string) {
 func (h *history) open() {
 	err := os.MkdirAll(h.store.dir, 0o700)
 	if err == nil {
-		h.file, err = os.OpenFile(h.store.path(eventsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		h.file, err = os.OpenFile(h.store.path(eventsFile), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	}
 	if err == nil {
-		var info os.FileInfo
-		if info, err = h.file.Stat(); err == nil {
-			h.size = info.Size()
-		}
+		h.size, err = h.file.Seek(0, io.SeekEnd)
+	}
+	if err == nil && h.size > 0 && !h.whole() {
+		// A crash has cut the last line: the next event must not be lost with it.
+		_, err = h.file.Write([]byte{'\n'})
+		h.size++
 	}
 	if err != nil {
 		h.fail(fmt.Errorf("open the event history: %w", err))
 	}
+}
+
+// whole reports whether the file ends with the end of a line.
+func (h *history) whole() bool {
+	var last [1]byte
+	_, err := h.file.ReadAt(last[:], h.size-1)
+	return err == nil && last[0] == '\n'
 }
 
 // fail notes that the copy on disk is broken, once a minute.

@@ -90,6 +90,9 @@ func (p *pulseLink) command(ctx context.Context, action link.Action, router stri
 	}
 }
 
+// errOtherVersion means that the program was replaced while pulse went on.
+var errOtherVersion = errors.New("restart baton to finish the upgrade")
+
 // handler is what pulse's messages are for.
 type handler interface {
 	routerChanged(t speaker.Transition)
@@ -112,7 +115,7 @@ func (p *pulseLink) listen(h handler) error {
 		switch {
 		case m.Hello != nil:
 			if m.Hello.Version != link.Version {
-				return fmt.Errorf("pulse speaks version %d of the link and this director %d: restart baton", m.Hello.Version, link.Version)
+				return fmt.Errorf("pulse speaks version %d of the link and this director %d: %w", m.Hello.Version, link.Version, errOtherVersion)
 			}
 			p.restarts.Store(int64(m.Hello.Restarts))
 			h.greeted(*m.Hello)

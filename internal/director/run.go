@@ -40,11 +40,14 @@ func (d *Director) Run(ctx context.Context) error {
 	var err error
 	select {
 	case err = <-ended:
-		if err != nil {
+		switch {
+		case err == nil:
+			err = d.withdraw()
+		case errors.Is(err, errOtherVersion):
+			// Pulse lives, and keeps its routers.
+		default:
 			d.executeWill()
 			err = errPulseGone
-		} else {
-			err = d.withdraw()
 		}
 	case <-ctx.Done():
 	}

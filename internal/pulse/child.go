@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"time"
 
 	"baton/internal/link"
@@ -92,8 +93,9 @@ func (p *Pulse) runDirector(ctx context.Context, hello link.Hello) error {
 	}
 	talk, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
-	go p.listen(conn)
-	go p.talk(talk, conn, hello)
+	greeted := make(chan struct{})
+	go p.listen(conn, greeted)
+	go p.talk(talk, conn, hello, greeted)
 
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -114,10 +116,16 @@ func (p *Pulse) runDirector(ctx context.Context, hello link.Hello) error {
 	}
 }
 
-// talk sends what is in the outbox.
-func (p *Pulse) talk(ctx context.Context, conn *link.Conn, hello link.Hello) {
+// talk sends what is in the outbox, once the director has greeted: one that dies
+// before it reads must not take the events with it.
+func (p *Pulse) talk(ctx context.Context, conn *link.Conn, hello link.Hello, greeted <-chan struct{}) {
 	if err := conn.Send(link.Message{Hello: &hello}); err != nil {
 		return // it died at once; Wait says how
+	}
+	select {
+	case <-greeted:
+	case <-ctx.Done():
+		return
 	}
 	for {
 		messages, ok := p.out.take(ctx)
@@ -133,8 +141,9 @@ func (p *Pulse) talk(ctx context.Context, conn *link.Conn, hello link.Hello) {
 	}
 }
 
-// listen carries out what the director says.
-func (p *Pulse) listen(conn *link.Conn) {
+// listen carries out what the director says; its greeting closes greeted.
+func (p *Pulse) listen(conn *link.Conn, greeted chan<- struct{}) {
+	greet := sync.OnceFunc(func() { close(greeted) })
 	for {
 		m, err := conn.Receive()
 		if err != nil {
@@ -149,6 +158,8 @@ func (p *Pulse) listen(conn *link.Conn) {
 				"ours", link.Version, "theirs", m.Hello.Version)
 			_ = conn.Close()
 			return
+		case m.Hello != nil:
+			greet()
 		case m.Configure != nil:
 			p.configure(*m.Configure)
 		case m.Command != nil:

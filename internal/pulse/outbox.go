@@ -92,6 +92,7 @@ func (o *outbox) putBack(unsent []link.Message) {
 		o.events = o.events[extra:]
 	}
 	o.mu.Unlock()
+	signal(o.ready)
 }
 
 func signal(c chan struct{}) {

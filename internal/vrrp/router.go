@@ -190,12 +190,6 @@ func (r *Router) received(now time.Time, a *Advert, from netip.Addr) {
 		r.heard(now, a, from)
 		r.receivedBackup(now, a)
 	case Master:
-		if r.handover.kind == 0 && r.stalled(now) {
-			// After a stall packets are read before the late timer is: they are
-			// heard as a backup, or an answer to them would hide the silence.
-			r.received(now, a, from)
-			return
-		}
 		r.receivedMaster(now, a, from)
 	}
 }

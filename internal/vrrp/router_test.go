@@ -299,6 +299,16 @@ func TestStalledMasterHearsFirst(t *testing.T) {
 	master(t, spec(200)).after(2*time.Second).hear(50, a1, "rival send200 tell1").is(Master)
 }
 
+// The successor's adverts may be read before the timer is: they are no reason to
+// assert ourselves.
+func TestStalledMasterHearsItsSuccessorFirst(t *testing.T) {
+	s := master(t, spec(100)).after(5*time.Second).hear(50, a1, "release master→backup").is(Backup)
+	s.quietUntil(time.Second + 609375*time.Microsecond).tick(takeOver)
+
+	s = master(t, spec(100)).after(5*time.Second).hear(200, a1, "release master→backup").is(Backup)
+	s.quietUntil(3*time.Second + 609375*time.Microsecond).tick(takeOver)
+}
+
 func TestStalledMasterWithoutPeerComesBackSoon(t *testing.T) {
 	s := master(t, spec(100)).after(5 * time.Second).tick("release master→backup")
 	s.quietUntil(time.Second + 609375*time.Microsecond).tick(takeOver)

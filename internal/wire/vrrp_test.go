@@ -507,11 +507,31 @@ func TestParseIPv4RefusesBrokenHeaders(t *testing.T) {
 	}
 }
 
+// Whatever comes, what is returned lies in the packet where the header says, and
+// nothing is returned of a header that contradicts itself.
 func FuzzParseIPv4(f *testing.F) {
-	f.Add([]byte{0x45, 0xc0, 0, 24, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18, 1, 2, 3, 4})
+	whole := []byte{0x45, 0xc0, 0, 24, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18, 1, 2, 3, 4}
+	f.Add(whole)
+	f.Add(whole[:20])
+	f.Add(append(bytes.Clone(whole), make([]byte, 22)...))                                   // padding of Ethernet
+	f.Add(append([]byte{0x4f, 0xc0, 0, 60}, append(whole[4:20:20], make([]byte, 40)...)...)) // as many options as can be
+	f.Add(append([]byte{0x46, 0xc0, 0, 20}, whole[4:]...))                                   // a total inside the header
+	f.Add(append([]byte{0x45, 0xc0, 0xff, 0xff}, whole[4:]...))                              // a total beyond the packet
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if p, ok := parseIPv4(b); ok && len(p.Payload) > len(b)-ipv4.HeaderLen {
-			t.Errorf("%d bytes of payload in %d", len(p.Payload), len(b))
+		p, ok := parseIPv4(b)
+		if !ok {
+			if p.Payload != nil || p.Source.IsValid() {
+				t.Errorf("a refused packet gives %+v", p)
+			}
+			return
+		}
+		header, total := int(b[0]&15)*4, int(b[2])<<8|int(b[3])
+		if b[0]>>4 != 4 || header < ipv4.HeaderLen || total < header || total > len(b) || b[9] != protocolVRRP {
+			t.Fatalf("a packet with a broken header is believed: %x", b)
+		}
+		if !bytes.Equal(p.Payload, b[header:total]) || p.TTL != int(b[8]) ||
+			p.Source != netip.AddrFrom4([4]byte(b[12:16])) || p.Dest != netip.AddrFrom4([4]byte(b[16:20])) {
+			t.Errorf("%x gives %+v", b, p)
 		}
 	})
 }

@@ -199,7 +199,7 @@ func atMost(t *testing.T, what string, failed, all scene.Requests, limit int) {
 		return
 	}
 	t.Errorf("%s: %d of %d requests failed, not %d at most", what, len(failed), len(all), limit)
-	for _, r := range failed[:min(len(failed), 20)] {
+	for _, r := range failed[:min(len(failed), 5)] {
 		t.Logf("  %s after %s: %v", r.At.Format("15:04:05.000"), r.Took.Round(time.Millisecond), r.Err)
 	}
 }

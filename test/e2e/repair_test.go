@@ -38,42 +38,37 @@ func TestRepair(t *testing.T) {
 	if n := drift(); n != 0 {
 		t.Errorf("before anybody has touched the table, the drift is %v", n)
 	}
+	// disturb changes the table by hand, and waits until this is repaired and
+	// makes a drift of n.
+	disturb := func(command string, n float64, right func(table) error) {
+		t.Helper()
+		watch := watchTable(active, right)
+		ipvsadm(t, active, command)
+		eventually(t, func() error {
+			if got := drift(); got != n {
+				return fmt.Errorf("after ipvsadm %s the drift is %v, not %v", command, got, n)
+			}
+			have, err := kernelTable(active.Host)
+			return errors.Join(err, right(have))
+		})
+		within(t, "repairing ipvsadm "+command, watch.longest(t), resync+slack)
+	}
 
 	load := s.Load(workers, pause)
 	time.Sleep(500 * time.Millisecond)
-	watch := watchTable(active, want.partOf)
-	ipvsadm(t, active, "-C")
-	eventually(t, func() error {
-		if n := drift(); n != 1 {
-			return fmt.Errorf("the service that was removed makes a drift of %v, not 1", n)
-		}
-		have, err := kernelTable(active.Host)
-		return errors.Join(err, want.partOf(have))
-	})
-	within(t, "after ipvsadm -C the table is back", watch.longest(t), resync+slack)
+	disturb("-C", 1, want.partOf)
 	back := time.Now()
 	time.Sleep(time.Second)
 	all := load.Stop()
 	atMost(t, "after the table is back", all.Failed(back), all, 0)
 
 	// What others have beside ours stays theirs.
-	foreign := addForeign(t, active)
+	want = append(want, addForeign(t, active)).sort()
 	// What they change in ours does not stay.
-	want = append(want, foreign).sort()
-	watch = watchTable(active, want.exactly)
-	ipvsadm(t, active, "-e -t 10.0.0.100:80 -r 10.0.1.11:80 -m -w 42")
-	ipvsadm(t, active, "-a -t 10.0.0.100:80 -r 10.0.1.99:80 -m -w 5")
-	eventually(t, func() error {
-		if n := drift(); n != 3 {
-			return fmt.Errorf("with a changed weight and an added server the drift is %v, not 3", n)
-		}
-		return nil
-	})
+	disturb("-e -t 10.0.0.100:80 -r 10.0.1.11:80 -m -w 42", 2, want.exactly)
+	disturb("-a -t 10.0.0.100:80 -r 10.0.1.99:80 -m -w 5", 3, want.exactly)
 	time.Sleep(2 * resync)
-	within(t, "weight and server changed by hand are repaired", watch.longest(t), resync+slack)
-	if diff := cmp.Diff(want, admTable(t, active).idle()); diff != "" {
-		t.Errorf("two comparisons later (-want +got):\n%s", diff)
-	}
+	must(t, want.exactly(admTable(t, active)))
 	if n := drift(); n != 3 {
 		t.Errorf("two comparisons later the drift is %v, not 3", n)
 	}
