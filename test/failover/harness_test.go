@@ -121,6 +121,8 @@ func (p *pair) begin(advert time.Duration, extraA, extraB string) {
 	p.a.configure(router(priorityA, advert, extraA))
 	p.b.configure(router(priorityB, advert, extraB))
 	p.a.start()
+	// Then the other one: on a busy machine it might be the first to take over.
+	p.held.await(p.a.host, vip, true, time.Time{}, 4*advert+5*time.Second)
 	p.b.start()
 	p.settled(p.a, p.b, 4*advert+5*time.Second)
 	must(p.t, p.dial().Close()) // from now on the client has a neighbour entry to get wrong

@@ -30,8 +30,9 @@ func TestCut(t *testing.T) {
 			if tt.carrier {
 				cut, mend = cable.Down, cable.Up
 			}
+			lost := time.Now()
 			cut()
-			got := p.held.await(p.b.host, vip, true, time.Time{}, 8*time.Second)
+			got := p.held.await(p.b.host, vip, true, lost, 8*time.Second)
 			var last time.Time
 			for _, a := range adverts(wire, addrA) {
 				last = a.at
