@@ -36,6 +36,9 @@ func (d *Director) Snapshot() api.Snapshot {
 		out.Node, _ = os.Hostname() // empty is shown as it is
 	}
 	out.Balancer = d.balancer.Status()
+	if len(out.Balancer.Services) == 0 && len(cfg.Balancer.Services) > 0 {
+		out.NotReady = append(out.NotReady, "the kernel's virtual server table has not been looked at yet")
+	}
 	status := d.pulse.status.Load()
 	switch {
 	case status == nil:

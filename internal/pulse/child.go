@@ -201,6 +201,11 @@ func (p *Pulse) command(conn *link.Conn, c link.Command) {
 	default:
 		err = fmt.Errorf("this pulse does not know the action %q; restart baton to finish the upgrade", c.Action)
 	}
+	// What the command has changed goes before its answer: who asks for the state
+	// after that must not see the one before.
+	if status, err := p.speaker.Status(ctx); err == nil {
+		_ = conn.Send(link.Message{Status: &link.Status{At: time.Now(), Routers: status}}) // as for the answer below
+	}
 	reply := link.Reply{ID: c.ID}
 	if err != nil {
 		reply.Error = err.Error()

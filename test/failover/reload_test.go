@@ -59,7 +59,7 @@ func TestReload(t *testing.T) {
 	}
 
 	// Nothing of this was noticed by the first one.
-	next = awaitAdvert(t, wire, addrA, time.Now(), time.Second)
+	awaitAdvert(t, wire, addrA, time.Now(), time.Second)
 	rhythm(t, wire, addrA, 51, fast)
 	p.held.unmoved(vip, began)
 	lossless(t, s, "reloads")

@@ -69,8 +69,12 @@ func TestIDTakenByAStranger(t *testing.T) {
 	lab.Eventually(t, 5*time.Second, func() error {
 		must(t, conn.Send(packet, source, vrrp.GroupIPv4))
 		for _, args := range [][]string{{"explain", "router", "web"}, {"status"}} {
-			if out, err := p.a.command(args...); err != nil || !strings.Contains(out, want) {
-				return fmt.Errorf("baton %s does not name the stranger (%v):\n%s", strings.Join(args, " "), err, out)
+			out, err := p.a.command(args...)
+			if err != nil {
+				return err
+			}
+			if !strings.Contains(out, want) {
+				return fmt.Errorf("baton %s does not name the stranger:\n%s", strings.Join(args, " "), out)
 			}
 		}
 		return nil

@@ -350,6 +350,9 @@ func (d *Director) ready() error {
 	if err != nil {
 		return err
 	}
+	if len(st.Services) == 0 {
+		return errors.New("it knows no services yet")
+	}
 	for _, svc := range st.Services {
 		for _, server := range svc.Servers {
 			if server.State != "up" || !server.InKernel {
