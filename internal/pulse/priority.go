@@ -35,21 +35,28 @@ func lockMemory() error {
 }
 
 // setScheduler sets the class of all threads there are; threads made later
-// inherit it from the one that makes them.
+// inherit it from the one that makes them. One that was being made meanwhile by a
+// thread whose turn had not come yet has the old class, so it looks again until
+// it finds no new one.
 func setScheduler(policy uint32, priority uint32) error {
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return fmt.Errorf("list the threads of this process: %w", err)
-	}
-	for _, t := range threads {
-		tid, err := strconv.Atoi(t.Name())
+	attr := unix.SchedAttr{Policy: policy, Priority: priority}
+	attr.Size = uint32(unsafe.Sizeof(attr))
+	done := map[int]bool{}
+	for fresh := true; fresh; {
+		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil {
-			continue
+			return fmt.Errorf("list the threads of this process: %w", err)
 		}
-		attr := unix.SchedAttr{Policy: policy, Priority: priority}
-		attr.Size = uint32(unsafe.Sizeof(attr))
-		if err := unix.SchedSetAttr(tid, &attr, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("set the scheduling class (needs CAP_SYS_NICE or LimitRTPRIO=): %w", err)
+		fresh = false
+		for _, t := range threads {
+			tid, err := strconv.Atoi(t.Name())
+			if err != nil || done[tid] {
+				continue
+			}
+			done[tid], fresh = true, true
+			if err := unix.SchedSetAttr(tid, &attr, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("set the scheduling class (needs CAP_SYS_NICE or LimitRTPRIO=): %w", err)
+			}
 		}
 	}
 	return nil

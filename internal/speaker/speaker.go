@@ -229,9 +229,12 @@ func (s *Speaker) note() {
 
 // Failover hands the addresses of a router to a peer without loss and makes the
 // router stand back until [Speaker.Resume]. It returns when a peer has taken
-// over, or an error that says why not; then the router stays master.
+// over and the addresses are gone here, or an error that says why not; then the router stays master.
 func (s *Speaker) Failover(ctx context.Context, name string) error {
-	return s.settle(ctx, name, vrrp.Resign)
+	if err := s.settle(ctx, name, vrrp.Resign); err != nil {
+		return err
+	}
+	return s.released(ctx)
 }
 
 // Resume makes a router take part again after [Speaker.Failover].

@@ -90,8 +90,11 @@ func (r *Router) receivedHandover(now time.Time, a *Advert, from netip.Addr) {
 	r.handover = handover{}
 	if kind == Resign {
 		r.resigned = true
-		r.do(Action{Kind: Settled})
 		r.yield(now, a, from, fmt.Sprintf("handed over to %s", from))
+		r.settleAtRelease = true
+		if r.releaseAt.IsZero() {
+			r.settleRelease("")
+		}
 		return
 	}
 	r.yield(now, a, from, fmt.Sprintf("handed over to %s for a planned stop", from))
@@ -118,6 +121,14 @@ func (r *Router) handoverFailed(now time.Time) {
 	r.tell.start(now, r.spec.Announce)
 }
 
+// settleRelease ends a hand-over of which only the release was left.
+func (r *Router) settleRelease(reason string) {
+	if r.settleAtRelease {
+		r.settleAtRelease = false
+		r.do(Action{Kind: Settled, Reason: reason})
+	}
+}
+
 // settle ends a hand-over that something else overtook.
 func (r *Router) settle(reason string) {
 	if r.handover.kind == 0 {
@@ -130,6 +141,7 @@ func (r *Router) settle(reason string) {
 // leave is the end: nothing is held, nothing is awaited.
 func (r *Router) leave(now time.Time, reason string) {
 	r.handover = handover{}
+	r.settleAtRelease = false
 	r.clearTimers()
 	r.releaseAt = time.Time{}
 	r.do(Action{Kind: Release})

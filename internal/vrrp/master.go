@@ -11,6 +11,7 @@ import (
 func (r *Router) becomeMaster(now time.Time, reason string) {
 	r.clearTimers()
 	r.releaseAt = time.Time{}
+	r.settleRelease("the new master gave the addresses back at once")
 	r.advertise(now)
 	r.do(Action{Kind: Hold})
 	r.do(Action{Kind: Tell, Repeat: r.spec.Announce.Repeat})

@@ -18,8 +18,9 @@ type Router struct {
 	since  time.Time
 	reason string
 
-	resigned bool     // stands back until Resume
-	handover handover // in progress while we are master
+	resigned        bool     // stands back until Resume
+	settleAtRelease bool     // a Resign is over when the addresses are released
+	handover        handover // in progress while we are master
 
 	// Of the master we listen to.
 	masterInterval time.Duration // Active_Adver_Interval of RFC 9568
@@ -163,6 +164,7 @@ func (r *Router) expired(now time.Time) {
 	if due(now, r.releaseAt) {
 		r.releaseAt = time.Time{}
 		r.do(Action{Kind: Release})
+		r.settleRelease("")
 	}
 	switch {
 	case r.state == Master:
@@ -222,6 +224,7 @@ func (r *Router) failed(now time.Time, reason string) {
 	r.clearTimers()
 	r.releaseAt = time.Time{}
 	r.do(Action{Kind: Release})
+	r.settleRelease("")
 	r.become(now, Fault, reason)
 }
 

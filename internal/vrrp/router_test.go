@@ -239,7 +239,7 @@ func TestPlannedStopOfABackupIsImmediate(t *testing.T) {
 
 func TestFailoverStandsBackUntilResume(t *testing.T) {
 	s := master(t, spec(100)).do(Event{Kind: Resign}, "send0").after(600*time.Millisecond).
-		hear(50, a1, "settled release master→backup").is(Backup)
+		hear(50, a1, "release master→backup settled").is(Backup)
 	// It does not preempt while it stands back …
 	for range 10 {
 		s.after(time.Second).hear(50, a1, "")
@@ -252,6 +252,21 @@ func TestFailoverStandsBackUntilResume(t *testing.T) {
 	s.after(610 * time.Millisecond).tick("send100 hold tell5 backup→master")
 }
 
+// Who asked for a failover may pull the plug when it is settled: the addresses are
+// gone by then.
+func TestFailoverIsSettledWithTheRelease(t *testing.T) {
+	sp := spec(100)
+	sp.Linger = 200 * time.Millisecond
+	master(t, sp).do(Event{Kind: Resign}, "send0").after(600*time.Millisecond).
+		hear(50, a1, "master→backup").
+		quietUntil(200 * time.Millisecond).tick("release settled").is(Backup)
+
+	// The new master dies while the old one still lingers.
+	sp.Linger = 10 * time.Second
+	s := master(t, sp).do(Event{Kind: Resign}, "send0").hear(50, a1, "master→backup")
+	s.quietUntil(DownInterval(1, time.Second)).tick("refused send1 hold tell5 backup→master")
+}
+
 func TestFailoverWithoutAPeerIsRefused(t *testing.T) {
 	s := master(t, spec(100)).do(Event{Kind: Resign}, "send0")
 	s.quietUntil(4*time.Second + handoverMargin).tick("refused send100 tell1").is(Master)
@@ -259,7 +274,7 @@ func TestFailoverWithoutAPeerIsRefused(t *testing.T) {
 
 // A router that stands back is still better than nobody.
 func TestResignedRouterIsTheLastResort(t *testing.T) {
-	s := master(t, spec(100)).do(Event{Kind: Resign}, "send0").hear(50, a1, "settled release master→backup")
+	s := master(t, spec(100)).do(Event{Kind: Resign}, "send0").hear(50, a1, "release master→backup settled")
 	s.quietUntil(DownInterval(1, time.Second)).tick("send1 hold tell5 backup→master")
 	s.hear(50, a1, "rival release master→backup")
 }

@@ -59,8 +59,8 @@ func TestAllProcessesDie(t *testing.T) {
 			p := start(t, interval)
 			wire := p.lab.Capture(p.b.host, "eth0", vrrpFilter)
 			last := awaitAdvert(t, wire, addrA, time.Time{}, 2*interval+time.Second)
-			p.a.proc.Kill()
 			killed := time.Now()
+			p.a.kill()
 			for _, a := range adverts(wire, addrA) {
 				last = a
 			}
@@ -80,6 +80,24 @@ func TestAllProcessesDie(t *testing.T) {
 			p.knows(p.b, time.Second)
 			lab.Eventually(t, 2*time.Second, func() error { return p.b.is("master") })
 		})
+	}
+}
+
+// kill kills all processes of a director at once: the child first, so that it
+// does not act on the death of pulse, which starts no other one so soon.
+func (d *director) kill() {
+	d.pair.t.Helper()
+	child := d.child()
+	if child == 0 {
+		d.pair.t.Fatal("there is no director process")
+	}
+	must(d.pair.t, syscall.Kill(child, syscall.SIGKILL))
+	d.signal(syscall.SIGKILL)
+	if err := d.proc.Wait(); err == nil {
+		d.pair.t.Fatal("pulse has ended by itself")
+	}
+	if pids := d.proc.Tree(); len(pids) > 0 {
+		d.pair.t.Fatalf("processes %v are left", pids)
 	}
 }
 

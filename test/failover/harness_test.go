@@ -29,8 +29,11 @@ var (
 )
 
 const (
-	lease     = 3 * time.Second // the default
-	leaseSlop = 300 * time.Millisecond
+	lease = 3 * time.Second // the default
+	// leaseSlop is how late the kernel may be with the end of a lease: it puts it off
+	// by up to a quarter of a second, to do such things together (addrconf.h:
+	// ADDRCONF_TIMER_FUZZ), and a busy machine takes its time, too.
+	leaseSlop = 500 * time.Millisecond
 	second    = time.Second
 	fast      = 100 * time.Millisecond
 
