@@ -241,9 +241,11 @@ func (p *Process) signalTree(signal syscall.Signal) {
 				_ = unix.Kill(pid, unix.SIGSTOP)
 			}
 		}
-		if !fresh {
-			break
+		if fresh {
+			continue
 		}
+		awaitStopped(stopped)
+		break
 	}
 	if signal == syscall.SIGSTOP {
 		return
@@ -251,6 +253,39 @@ func (p *Process) signalTree(signal syscall.Signal) {
 	for _, pid := range p.Tree() {
 		_ = unix.Kill(pid, signal)
 	}
+}
+
+// awaitStopped waits until no thread of the processes runs any more, which takes a busy machine a
+// while after the signal. It gives up after a second, because a thread may be held by the kernel.
+func awaitStopped(pids map[int]bool) {
+	for began := time.Now(); ; time.Sleep(100 * time.Microsecond) {
+		running := false
+		for pid := range pids {
+			running = running || runs(pid)
+		}
+		if !running || time.Since(began) > Patience(time.Second) {
+			return
+		}
+	}
+}
+
+// runs tells whether a thread of the process is neither stopped nor dead.
+func runs(pid int) bool {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return false
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // it has just ended
+		}
+		_, state, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
+		if state != "" && !strings.ContainsRune("TtZX", rune(state[0])) {
+			return true
+		}
+	}
+	return false
 }
 
 // Tree lists the process, while it runs, and its living descendants: its children and theirs, and
