@@ -82,7 +82,7 @@ func notifications(sig os.Signal) <-chan struct{} {
 }
 
 func openConn(ifname string) (speaker.Conn, error) {
-	c, err := wire.OpenVRRP(ifname)
+	c, err := wire.OpenVRRP(ifname, wire.IPv4)
 	if err != nil {
 		return nil, err // not c: a nil *VRRPConn is not a nil Conn
 	}

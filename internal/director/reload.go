@@ -35,7 +35,7 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 		return api.Reloaded{}, d.refuse(fmt.Errorf(
 			"state_dir cannot be changed from %s to %s by a reload: restart baton", old.StateDir, cfg.StateDir))
 	}
-	replace, err := d.listenAnew(old, cfg)
+	anew, err := d.listenAnew(old, cfg)
 	if err != nil {
 		return api.Reloaded{}, d.refuse(err)
 	}
@@ -43,13 +43,13 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	changes := differences(old, cfg)
 	if !reflect.DeepEqual(old.Routers, cfg.Routers) || old.Log != cfg.Log {
 		if err := d.configurePulse(cfg); err != nil {
-			return api.Reloaded{}, d.refuse(err)
+			return api.Reloaded{}, d.refuse(errors.Join(err, d.discard(anew)))
 		}
 	}
 	d.opts.SetLog(cfg.Log.Level, string(cfg.Log.Format))
 	d.setSysctls(cfg)
 	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
-		return api.Reloaded{}, d.refuse(fmt.Errorf("reload the services: %w", err))
+		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
 	}
 	d.mu.Lock()
 	d.cfg, d.loaded = cfg, time.Now()
@@ -57,7 +57,8 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	out := api.Reloaded{Hash: cfg.Hash, At: d.loaded, Changed: len(changes) > 0, Changes: changes}
 	d.mu.Unlock()
 	d.keepGood(cfg)
-	replace()
+	d.swap(&d.control, anew.control)
+	d.swap(&d.scrape, anew.scrape)
 	summary := "nothing changed"
 	if out.Changed {
 		summary = strings.Join(changes, ", ")
@@ -91,32 +92,41 @@ func (d *Director) refuse(err error) error {
 	return invalid
 }
 
-// listenAnew opens the listeners whose address changed, and returns what puts
-// them in the place of the old ones.
-func (d *Director) listenAnew(old, cfg *config.Config) (replace func(), err error) {
-	control, scrape := d.control, d.scrape
+// listeners are those that a configuration asks for.
+type listeners struct{ control, scrape *serving }
+
+// listenAnew opens the listeners whose address changed; the others are those that
+// there are.
+func (d *Director) listenAnew(old, cfg *config.Config) (l listeners, err error) {
+	l = listeners{d.control, d.scrape}
 	if old.API.Socket != cfg.API.Socket {
-		l, err := api.Listen(cfg.API.Socket)
+		socket, err := api.Listen(cfg.API.Socket)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
-		control = newServing(l, d.api.Serve)
+		l.control = newServing(socket, d.api.Serve)
 	}
 	if old.Metrics.Listen != cfg.Metrics.Listen {
-		scrape = nil
+		l.scrape = nil
 		if cfg.Metrics.Listen != "" {
-			if scrape, err = d.openScrape(cfg.Metrics.Listen); err != nil {
-				if control != d.control {
-					err = errors.Join(err, control.close())
-				}
-				return nil, err
+			if l.scrape, err = d.openScrape(cfg.Metrics.Listen); err != nil {
+				return l, errors.Join(err, d.discard(l))
 			}
 		}
 	}
-	return func() {
-		d.swap(&d.control, control)
-		d.swap(&d.scrape, scrape)
-	}, nil
+	return l, nil
+}
+
+// discard closes the listeners that are not in use.
+func (d *Director) discard(l listeners) error {
+	var errs []error
+	if l.control != d.control {
+		errs = append(errs, l.control.close())
+	}
+	if l.scrape != nil && l.scrape != d.scrape {
+		errs = append(errs, l.scrape.close())
+	}
+	return errors.Join(errs...)
 }
 
 func (d *Director) swap(slot **serving, next *serving) {

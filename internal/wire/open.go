@@ -15,13 +15,8 @@ import (
 )
 
 // OpenVRRP opens a raw socket for VRRP that is bound to the interface and has
-// joined the group there. A socket is for one family: IPv4 if none is named. It
-// needs CAP_NET_RAW.
-func OpenVRRP(ifname string, of ...Family) (*VRRPConn, error) {
-	family := IPv4
-	if len(of) > 0 {
-		family = of[0]
-	}
+// joined the group there. A socket is for one family. It needs CAP_NET_RAW.
+func OpenVRRP(ifname string, family Family) (*VRRPConn, error) {
 	c := &VRRPConn{ifname: ifname, family: family, opened: time.Now()}
 	if err := c.open(); err != nil {
 		return nil, fmt.Errorf("open an %s socket for VRRP on %s: %w%s", family, ifname, err, remedy(err))

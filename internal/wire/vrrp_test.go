@@ -420,8 +420,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"IPv6 source of someone else", six.Send(advert, stranger6, groupIPv6), []string{"2001:db8::1", "eth0", "address of this host"}},
 		{"wrong family", c.Send(advert, stranger6, groupIPv6), []string{"the socket is for IPv4"}},
 		{"mixed families", c.Send(advert, stranger6, groupIPv4), []string{"the socket is for IPv4"}},
-		{"no such interface", a.Do(func() error { _, err := OpenVRRP("eth7"); return err }), []string{"eth7", "ip link"}},
-		{"no interface's name", a.Do(func() error { _, err := OpenVRRP("much-too-long-a-name"); return err }), []string{"much-too-long-a-name"}},
+		{"no such interface", a.Do(func() error { _, err := OpenVRRP("eth7", IPv4); return err }), []string{"eth7", "ip link"}},
+		{"no interface's name", a.Do(func() error { _, err := OpenVRRP("much-too-long-a-name", IPv4); return err }), []string{"much-too-long-a-name"}},
 	} {
 		if tt.err == nil {
 			t.Errorf("%s: no error", tt.name)

@@ -57,7 +57,7 @@ func TestIDTakenByAStranger(t *testing.T) {
 
 	var conn *wire.VRRPConn
 	must(t, p.client.Do(func() (err error) {
-		conn, err = wire.OpenVRRP("eth0")
+		conn, err = wire.OpenVRRP("eth0", wire.IPv4)
 		return err
 	}))
 	defer conn.Close()
