@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// lease is when the kernel removes the VIP of a dead director. It counts in
-	// whole ticks of its own and removes a little later.
-	lease = 3 * time.Second
+	// lease is when the kernel has removed the VIP of a dead director: it may take
+	// two quarters of a second longer than the 3 s (net/addrconf.h:
+	// ADDRCONF_TIMER_FUZZ; kernel/time/timer.c: the granularity of long timers).
+	lease = 3*time.Second + 500*time.Millisecond
 	// takeover is when a backup of priority 100 gives a silent master up: three
 	// adverts and the skew, 156/256 of one.
 	takeover = 3*time.Second + 610*time.Millisecond

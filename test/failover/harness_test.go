@@ -30,10 +30,12 @@ var (
 
 const (
 	lease = 3 * time.Second // the default
-	// leaseSlop is how late the kernel may be with the end of a lease: it puts it off
-	// by up to a quarter of a second, to do such things together (addrconf.h:
-	// ADDRCONF_TIMER_FUZZ), and a busy machine takes its time, too.
-	leaseSlop = 500 * time.Millisecond
+	// leaseSlop is how late the kernel may be with the end of a lease. It puts it off by
+	// up to a quarter of a second, to do such things together (net/addrconf.h:
+	// ADDRCONF_TIMER_FUZZ); its timers of more than 512 ticks are as coarse as 64 ticks,
+	// another quarter of a second at 250 Hz (kernel/time/timer.c); and a busy machine
+	// takes its time, too.
+	leaseSlop = 750 * time.Millisecond
 	second    = time.Second
 	fast      = 100 * time.Millisecond
 
