@@ -105,11 +105,17 @@ func (s Spec) connectFailure(target netip.AddrPort, err error) error {
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
 		return failf(L4CON, "this host cannot connect to %s: it has too many files open", target)
 	}
+	return failf(L4CON, "cannot connect to %s: %s", target, systemError(err))
+}
+
+// systemError strips an error of the addresses that the sentence around it has
+// already.
+func systemError(err error) error {
 	var sys *os.SyscallError
 	if errors.As(err, &sys) {
-		err = sys.Err
+		return sys.Err
 	}
-	return failf(L4CON, "cannot connect to %s: %s", target, err)
+	return err
 }
 
 // abort closes the connection by a reset.

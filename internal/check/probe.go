@@ -14,7 +14,8 @@ import (
 
 // Probe does what the spec says, once, and returns within the spec's timeout (or
 // earlier, when ctx ends), whatever the target does. Nothing of it is left
-// behind: no goroutine, no connection.
+// behind: no goroutine, no connection, no process. A program that has to be
+// killed may take [killGrace] longer to go; that is not part of Result.Took.
 func Probe(ctx context.Context, s Spec) Result {
 	start := time.Now()
 	if s.Timeout <= 0 {
@@ -22,31 +23,39 @@ func Probe(ctx context.Context, s Spec) Result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	code, detail := s.probe(ctx)
-	at := time.Now()
-	return Result{Code: code, Detail: detail, At: at, Took: at.Sub(start)}
+	r := s.probe(ctx)
+	if r.At.IsZero() {
+		r.At = time.Now()
+	}
+	r.Took = r.At.Sub(start)
+	return r
 }
 
-func (s Spec) probe(ctx context.Context) (Code, string) {
-	var code Code
-	var detail string
-	var err error
+func (s Spec) probe(ctx context.Context) Result {
 	switch {
 	case s.HTTP != nil:
-		code, detail, err = probeHTTP(ctx, s)
+		return result(probeHTTP(ctx, s))
 	case s.TCP != nil:
-		code, detail, err = probeTCP(ctx, s)
-	default:
-		err = &failure{L7RSP, "the check names no kind"}
+		return result(probeTCP(ctx, s))
+	case s.Exec != nil:
+		return probeExec(ctx, s)
+	case s.Ping != nil:
+		return result(probePing(ctx, s))
+	case s.File != nil:
+		return probeFile(ctx, s)
 	}
+	return result("", "", failf(L7RSP, "the check names no kind"))
+}
+
+func result(code Code, detail string, err error) Result {
 	if err == nil {
-		return code, detail
+		return Result{Code: code, Detail: detail}
 	}
 	var f *failure
 	if !errors.As(err, &f) {
 		f = &failure{L7RSP, err.Error()}
 	}
-	return f.code, f.detail
+	return Result{Code: f.code, Detail: f.detail}
 }
 
 // failure is why a probe failed.

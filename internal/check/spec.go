@@ -20,6 +20,9 @@ type Spec struct {
 
 	TCP  *TCP  `json:",omitempty"`
 	HTTP *HTTP `json:",omitempty"`
+	Exec *Exec `json:",omitempty"`
+	Ping *Ping `json:",omitempty"`
+	File *File `json:",omitempty"`
 }
 
 // TCP is a check that connects, and where asked sends and expects bytes.
@@ -61,6 +64,39 @@ type TLS struct {
 	MinDaysLeft int    `json:",omitempty"` // the certificate is valid this long at least
 }
 
+// Exec is a check by a program: exit status 0 is success. The path in front is
+// absolute; no shell is involved.
+//
+// In the arguments %h stands for the target's address, %p for its port, %v for
+// VIP, %w for Weight and %% for a percent sign. Without a target nothing is
+// replaced.
+type Exec struct {
+	Command []string
+	User    string `json:",omitempty"` // runs with this account's rights; default: our own
+	// Expect is what it has to write to its standard output, the whole of it apart
+	// from white space around; empty: anything.
+	Expect string `json:",omitempty"`
+	// WeightFromExit: exit status 2 to 255 is success, too, and says that the
+	// target's weight should be 0 to 253.
+	WeightFromExit bool `json:",omitempty"`
+
+	// What the command may want to know of the service. [Exec.With] sets them only
+	// where it does, so that services share the probe otherwise.
+	VIP    netip.Addr `json:",omitzero"` // invalid (firewall mark): %v is empty
+	Weight uint32     `json:",omitempty"`
+}
+
+// Ping is a check by an ICMP or ICMPv6 echo request. The target's port is of no
+// importance.
+type Ping struct{}
+
+// File is a check by a number in a file of this host. 0 or more is success, and
+// the weight that the target should have; with 0 it gets no new connections. A
+// negative number is failure, and so is a file without a number, or none.
+type File struct {
+	Path string
+}
+
 // Schedule says when a probe runs and how its results become a verdict. The first
 // result of all decides at once, either way; Rise and Fall count after it.
 type Schedule struct {
@@ -89,7 +125,7 @@ func (j Job) ID() string {
 }
 
 // Kind returns the name that the configuration has for the probe: tcp, http,
-// https.
+// https, exec, ping, file.
 func (s Spec) Kind() string {
 	switch {
 	case s.HTTP != nil && s.HTTP.TLS != nil:
@@ -98,29 +134,59 @@ func (s Spec) Kind() string {
 		return "http"
 	case s.TCP != nil:
 		return "tcp"
+	case s.Exec != nil:
+		return "exec"
+	case s.Ping != nil:
+		return "ping"
+	case s.File != nil:
+		return "file"
 	}
 	return "none"
+}
+
+// subject names what is probed, for the log.
+func (s Spec) subject() string {
+	switch {
+	case s.File != nil:
+		return s.File.Path
+	case s.Exec != nil && len(s.Exec.Command) > 0 && !s.Target.IsValid():
+		return s.Exec.Command[0]
+	case s.Ping != nil:
+		return s.Target.Addr().String()
+	}
+	return s.Target.String()
 }
 
 // Code is the short result of a probe, in the words that HAProxy made common.
 type Code string
 
-// The codes. L4 is the transport, L6 TLS, L7 the application.
+// The codes. L3 is the network, L4 the transport, L6 TLS, L7 the application, EX
+// a program. A ping that fails has an L4 code, by what it failed of.
 const (
+	L3OK   Code = "L3OK"   // answered a ping
 	L4OK   Code = "L4OK"   // connected
-	L4TOUT Code = "L4TOUT" // no answer to the connect
+	L4TOUT Code = "L4TOUT" // no answer to the connect, or to the ping
 	L4CON  Code = "L4CON"  // refused, unreachable or reset
 	L6OK   Code = "L6OK"   // TLS established
 	L6TOUT Code = "L6TOUT" // TLS handshake took too long
 	L6RSP  Code = "L6RSP"  // TLS handshake failed
-	L7OK   Code = "L7OK"   // the application answered as expected
+	L7OK   Code = "L7OK"   // the application answered, or the file holds, what is expected
 	L7TOUT Code = "L7TOUT" // it answered too late
-	L7RSP  Code = "L7RSP"  // its answer was not understood or not as expected
-	L7STS  Code = "L7STS"  // its answer said no (HTTP status)
+	L7RSP  Code = "L7RSP"  // its answer, or the file, was not understood or not as expected
+	L7STS  Code = "L7STS"  // its answer, or the file, said no
+	EXOK   Code = "EXOK"   // the program said yes
+	EXERR  Code = "EXERR"  // it said no, or did not run
+	EXTOUT Code = "EXTOUT" // it took too long and was killed
 )
 
 // OK reports whether the code means that the target works.
-func (c Code) OK() bool { return c == L4OK || c == L6OK || c == L7OK }
+func (c Code) OK() bool {
+	switch c {
+	case L3OK, L4OK, L6OK, L7OK, EXOK:
+		return true
+	}
+	return false
+}
 
 // Result is the outcome of one probe.
 type Result struct {
@@ -128,6 +194,11 @@ type Result struct {
 	Detail string // one sentence in plain words
 	At     time.Time
 	Took   time.Duration
+
+	// Weighted: the probe also says which Weight its target should have, instead
+	// of the configured one. See [Exec] and [File].
+	Weighted bool   `json:",omitempty"`
+	Weight   uint32 `json:",omitempty"`
 }
 
 // Verdict is what the runner makes of a job's results.
