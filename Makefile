@@ -22,7 +22,7 @@ VM_PACKAGES ?= ./test/lab ./internal/ipvs ./test/e2e
 VM_PACKAGES_OLD ?= ./internal/ipvs
 VM_RUN := $(CURDIR)/test/vm/run
 # The groups of test/deps that the tests need.
-TEST_DEPS ?= build vm lab metrics
+TEST_DEPS ?= build vm lab metrics decode
 
 FUZZTIME ?= 60s
 # A copy of the Go vulnerability database, for machines that cannot reach the service.

@@ -13,8 +13,9 @@ func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Validate a configuration file",
-		Long: "Validate a configuration file and what it includes. All mistakes are reported in one run.\n" +
-			"It needs no root, no interface, no kernel and no daemon.",
+		Long: "Validate a configuration file and what it includes. All mistakes are reported in one run;\n" +
+			"what is valid but questionable is a warning.\n" +
+			"It needs no interface, no kernel, no daemon and no root, unless the file names keys that only root may read.",
 		Args: cobra.NoArgs,
 	}
 	path := cmd.Flags().StringP("config", "c", config.DefaultPath, "configuration file")
@@ -34,6 +35,9 @@ func newCheckCommand() *cobra.Command {
 			}
 			return exitError{exitUsage, fmt.Errorf("%s is invalid: %s", *path, plural(len(mistakes), "mistake"))}
 		}
+		for _, w := range cfg.Warnings {
+			cmd.PrintErrln("warning: " + w.String())
+		}
 		return printText(cmd, fmt.Sprintf("%s is valid: %s, %s; hash %s\n", *path,
 			plural(len(cfg.Routers), "router"), plural(len(cfg.Balancer.Services), "service"), cfg.Hash))
 	}
@@ -42,17 +46,19 @@ func newCheckCommand() *cobra.Command {
 
 // checked is the document of "baton check --json".
 type checked struct {
-	Path     string        `json:"path"`
-	Valid    bool          `json:"valid"`
-	Hash     string        `json:"hash,omitempty"`
-	Files    []string      `json:"files,omitempty"`
-	Mistakes config.Errors `json:"mistakes"`
+	Path     string           `json:"path"`
+	Valid    bool             `json:"valid"`
+	Hash     string           `json:"hash,omitempty"`
+	Files    []string         `json:"files,omitempty"`
+	Mistakes config.Errors    `json:"mistakes"`
+	Warnings []config.Warning `json:"warnings"`
 }
 
 func printChecked(cmd *cobra.Command, path string, cfg *config.Config, mistakes config.Errors) error {
-	doc := checked{Path: path, Valid: cfg != nil, Mistakes: mistakes}
+	doc := checked{Path: path, Valid: cfg != nil, Mistakes: mistakes, Warnings: []config.Warning{}}
 	if cfg != nil {
 		doc.Hash, doc.Files, doc.Mistakes = cfg.Hash, cfg.Files, config.Errors{}
+		doc.Warnings = append(doc.Warnings, cfg.Warnings...)
 	}
 	if err := printJSON(cmd, doc); err != nil {
 		return err

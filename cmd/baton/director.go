@@ -15,6 +15,7 @@ import (
 	"baton/internal/link"
 	"baton/internal/network"
 	"baton/internal/pulse"
+	"baton/internal/speaker"
 )
 
 // linkDescriptor is where pulse leaves the link for its child.
@@ -56,7 +57,7 @@ func runDirector(ctx context.Context, path, lastGood string) error {
 	defer addresses.Close()
 	d, err := director.New(path, director.Options{
 		Version: version, Log: log, SetLog: sink.set, Link: conn, LastGood: lastGood,
-		OpenConn: openConn, Remover: addresses,
+		Heir: speaker.Heir{OpenConn: openConn, OpenSender: openSender, Remover: addresses},
 	})
 	if err != nil {
 		return refused(path, err)

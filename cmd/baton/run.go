@@ -14,7 +14,6 @@ import (
 	"baton/internal/network"
 	"baton/internal/pulse"
 	"baton/internal/speaker"
-	"baton/internal/wire"
 )
 
 // newRunCommand is "baton run": the pulse process.
@@ -52,7 +51,10 @@ func runPulse(ctx context.Context, path string) error {
 	}
 	p := pulse.New(pulse.Options{
 		Log: log, SetLog: sink.set,
-		Edges: speaker.Edges{Network: addresses, OpenConn: openConn, OpenAnnounce: openAnnouncer},
+		Edges: speaker.Edges{
+			Network: addresses, OpenConn: openConn, OpenSender: openSender,
+			OpenAnnounce: openAnnouncer, OpenConflicts: openConflicts,
+		},
 		Director: func(lastGood string) *exec.Cmd {
 			cmd := exec.Command(self, "director", "-c", path, "--last-good", lastGood) //nolint:gosec // ourselves
 			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -79,20 +81,4 @@ func notifications(sig os.Signal) <-chan struct{} {
 		}
 	}()
 	return out
-}
-
-func openConn(ifname string) (speaker.Conn, error) {
-	c, err := wire.OpenVRRP(ifname, wire.IPv4)
-	if err != nil {
-		return nil, err // not c: a nil *VRRPConn is not a nil Conn
-	}
-	return c, nil
-}
-
-func openAnnouncer(ifname string) (speaker.Announcer, error) {
-	a, err := wire.OpenAnnouncer(ifname)
-	if err != nil {
-		return nil, err
-	}
-	return a, nil
 }

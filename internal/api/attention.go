@@ -52,6 +52,14 @@ func (r Router) problems() (serious, strange []string) {
 	if r.Stranger != "" {
 		strange = append(strange, at+r.Stranger)
 	}
+	if r.Conflicts > 0 && r.State == "master" {
+		strange = append(strange, at+"somebody else announced one of its addresses; \"baton explain router "+r.Name+"\" says who")
+	}
+	for _, h := range r.Heartbeats {
+		if h.Problem != "" {
+			strange = append(strange, at+"heartbeat path lost: "+h.Problem)
+		}
+	}
 	if r.Resigned {
 		strange = append(strange, at+"stands back after a failover; \"baton resume "+r.Name+"\" lets it take part again")
 	}

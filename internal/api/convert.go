@@ -51,13 +51,25 @@ func fromRouter(r speaker.RouterStatus) Router {
 		Held: r.Held, Since: e.Since.UTC(), Reason: e.Reason,
 		Resigned: e.Resigned, HandingOver: e.HandsOver, LastHeard: e.LastHeard.UTC(),
 		Adverts:       Adverts{Sent: r.Sent, Received: r.Received, Rejected: map[string]uint64{}},
-		Announcements: r.Announced, Rivals: r.Rivals, Problem: r.Problem, Stranger: r.Stranger,
+		Announcements: r.Announced, Rivals: r.Rivals, Conflicts: r.Conflicts,
+		Authenticated: r.Authenticated, SyncGroup: r.Group, Problem: r.Problem, Stranger: r.Stranger,
 	}
 	for i, p := range r.Spec.Peers {
 		out.Peers[i] = p.String()
 	}
 	for i, a := range r.Spec.Addresses {
 		out.Addresses[i] = a.Prefix.String()
+	}
+	for _, a := range r.Spec.Extra {
+		out.ExtraAddresses = append(out.ExtraAddresses, a.Prefix.String())
+	}
+	for _, t := range r.Tracks {
+		out.Tracks = append(out.Tracks, fromTrack(t))
+	}
+	for _, h := range r.Heartbeats {
+		out.Heartbeats = append(out.Heartbeats, Heartbeat{
+			Interface: h.Interface, Source: addrText(h.Source), Problem: h.Problem, LastHeard: h.LastHeard.UTC(),
+		})
 	}
 	for _, n := range r.Transitions {
 		out.Transitions += n
@@ -66,6 +78,17 @@ func fromRouter(r speaker.RouterStatus) Router {
 		out.Adverts.Rejected[reason] = n
 	}
 	return out
+}
+
+func fromTrack(t speaker.TrackState) Track {
+	state := "down"
+	switch {
+	case !t.Known:
+		state = "unknown"
+	case t.Up:
+		state = "up"
+	}
+	return Track{Name: t.Name, State: state, Weight: t.Weight, Detail: t.Detail, Since: t.Since.UTC()}
 }
 
 func fromService(s balancer.ServiceStatus) Service {

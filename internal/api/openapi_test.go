@@ -94,6 +94,8 @@ func TestOpenAPISchemas(t *testing.T) {
 		api.Quorum{},
 		api.RealServer{},
 		api.Packets{},
+		api.Track{},
+		api.Heartbeat{},
 		api.Check{},
 		api.ForeignService{},
 		api.Events{},

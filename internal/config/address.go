@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -175,3 +176,67 @@ func (v *endpoint) parse(n *node, _ *rule) error {
 }
 
 func (*endpoint) allowed(*rule) string { return "IP:port or [IPv6]:port, or an address alone" }
+
+// prefix is a network as a destination or a selector.
+type prefix struct {
+	netip.Prefix        // invalid: the default route
+	text         string // as it is to be called in messages
+}
+
+func (v *prefix) parse(n *node, r *rule) error {
+	v.text = n.text
+	if slices.Contains(r.words, n.text) {
+		return nil
+	}
+	bare, length, hasLength := strings.Cut(n.text, "/")
+	a, err := netip.ParseAddr(bare)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s is not an address or network", quote(n.text))
+	case a.Is4In6():
+		return fmt.Errorf("%s is an IPv4 address in IPv6 notation; write %s", bare, a.Unmap())
+	case a.Zone() != "":
+		return fmt.Errorf("%s has a zone; write the address without %%%s", quote(bare), a.Zone())
+	}
+	bits := a.BitLen()
+	if hasLength {
+		bits, err = strconv.Atoi(length)
+		if err != nil || bits < 0 || bits > a.BitLen() || strconv.Itoa(bits) != length {
+			return fmt.Errorf("%s: the prefix length is not 0 to %d", quote(n.text), a.BitLen())
+		}
+	}
+	v.Prefix = netip.PrefixFrom(a, bits)
+	if m := v.Masked(); m != v.Prefix {
+		return fmt.Errorf("%s has bits beyond its prefix length; write %s", n.text, m)
+	}
+	return nil
+}
+
+func (*prefix) allowed(r *rule) string {
+	const form = "a network such as 10.9.0.0/16 or 2001:db8:9::/48, or an address"
+	if len(r.words) > 0 {
+		return strings.Join(r.words, ", ") + ", " + form
+	}
+	return form
+}
+
+// multicast is the address of a group.
+type multicast struct{ netip.Addr }
+
+func (v *multicast) parse(n *node, _ *rule) error {
+	a, err := netip.ParseAddr(n.text)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s is not an address", quote(n.text))
+	case a.Zone() != "":
+		return fmt.Errorf("%s has a zone; write the address without %%%s", quote(n.text), a.Zone())
+	case a.Is4In6() || !a.IsMulticast():
+		return fmt.Errorf("%s is not a multicast address", n.text)
+	}
+	v.Addr = a
+	return nil
+}
+
+func (*multicast) allowed(*rule) string {
+	return "a multicast address such as 224.0.0.81 or ff02::81"
+}

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"baton/internal/balancer"
 	"baton/internal/check"
+	"baton/internal/network"
 	"baton/internal/pool"
 )
 
@@ -17,10 +19,18 @@ type builder struct {
 	cfg *Config
 	raw rawFile
 
+	readSecret func(name string) ([]byte, fs.FileMode, error)
+	secrets    map[string]secretFile // by path
+
 	defaultCheck block[rawCheck] // of "defaults", for servers without a check
 	routers      map[string]pos  // by name
 	vips         map[netip.Addr]owned
-	services     map[string]pos // by name
+	vrids        map[vrid]vridOwner
+	routes       map[routeKey]owned
+	rules        map[network.Rule]owned
+	syncs        []syncOwner
+	grouped      map[string]owned // the sync group of each router
+	services     map[string]pos   // by name
 	keys         map[pool.Key]owned
 }
 
@@ -31,14 +41,20 @@ type owned struct {
 }
 
 // build decodes a tree into cfg.
-func build(cfg *Config, p *problems, root *node) {
+func build(cfg *Config, p *problems, root *node, readSecret func(name string) ([]byte, fs.FileMode, error)) {
 	b := &builder{
-		problems: p,
-		cfg:      cfg,
-		routers:  make(map[string]pos),
-		vips:     make(map[netip.Addr]owned),
-		services: make(map[string]pos),
-		keys:     make(map[pool.Key]owned),
+		problems:   p,
+		cfg:        cfg,
+		readSecret: readSecret,
+		secrets:    make(map[string]secretFile),
+		routers:    make(map[string]pos),
+		vips:       make(map[netip.Addr]owned),
+		vrids:      make(map[vrid]vridOwner),
+		routes:     make(map[routeKey]owned),
+		rules:      make(map[network.Rule]owned),
+		grouped:    make(map[string]owned),
+		services:   make(map[string]pos),
+		keys:       make(map[pool.Key]owned),
 	}
 	decodeBlock(p, root, &b.raw)
 	b.checkDefaults()
@@ -48,6 +64,8 @@ func build(cfg *Config, p *problems, root *node) {
 	finishBlock(p, &b.raw, root.at)
 	b.daemon()
 	b.buildRouters()
+	b.buildSyncGroups()
+	b.checkSharedSync()
 	b.cfg.Balancer.Jobs = make(map[pool.CheckID]check.Job)
 	for i := range b.raw.Services.items {
 		b.buildService(&b.raw.Services.items[i])

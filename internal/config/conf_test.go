@@ -24,7 +24,7 @@ func TestShippedFiles(t *testing.T) {
 		}
 		count++
 		t.Run(strings.TrimPrefix(path, confDir+"/"), func(t *testing.T) {
-			cfg, err := Load(path, Options{LookupEnv: cloud})
+			cfg, err := Load(path, Options{LookupEnv: cloud, ReadSecret: testSecret})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,9 +2,11 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 
 	"baton/internal/balancer"
 	"baton/internal/speaker"
+	"baton/internal/track"
 )
 
 // DefaultPath is where the configuration is looked for.
@@ -23,9 +25,26 @@ type Config struct {
 	Metrics Metrics
 	Log     Log
 
-	Routers  []speaker.Router // in the order of the file
-	Balancer balancer.Spec    // services in the order of the file
-	Sysctls  Sysctls
+	Routers        []speaker.Router    // in the order of the file
+	SyncGroups     []speaker.SyncGroup // in the order of the file
+	Tracks         []track.Object      // what routers track beside interfaces, in the order of the file
+	ConnectionSync []ConnectionSync    // in the order of the routers; all the same but for the router
+	Balancer       balancer.Spec       // services in the order of the file
+	Sysctls        Sysctls
+
+	Warnings []Warning // by position
+}
+
+// ConnectionSync says that the kernel's connection sync daemon follows a router:
+// it is the master where the router is, and a backup elsewhere.
+type ConnectionSync struct {
+	Router    string
+	Interface string
+	ID        uint8 // 0: a backup takes the messages of all
+	Group     netip.Addr
+	Port      uint16
+	TTL       uint8
+	MaxLen    uint16 // bytes of one message; 0: the kernel's default
 }
 
 // API says where the control interface listens.

@@ -85,11 +85,14 @@ func finishBlock(p *problems, b raw, at pos) {
 
 // wrongKind reports a value of the wrong form.
 func wrongKind(p *problems, r *rule, n *node, allowed string) {
-	hint := ""
-	if n.null && !n.quoted {
+	found, hint := n.found(), ""
+	switch {
+	case n.null && !n.quoted:
 		hint = ", or leave it out"
+	case r.secret && n.kind == scalarNode:
+		found = "text, which is not shown here because it may be the secret itself"
 	}
-	p.add(n.at, "%s: found %s; allowed: %s%s", r.key, n.found(), allowed, hint)
+	p.add(n.at, "%s: found %s; allowed: %s%s", r.key, found, allowed, hint)
 }
 
 func missing(p *problems, r *rule, kind string, at pos) {

@@ -6,7 +6,7 @@ import "slices"
 // from another.
 func (b *builder) checkDefaults() {
 	d := &b.raw.Defaults.v
-	b.noDefault(&d.Router.v, "name", "id", "addresses")
+	b.noDefault(&d.Router.v, "name", "id", "addresses", "extra_addresses", "routes", "rules")
 	b.noDefault(&d.Service.v, "name", "address", "fwmark", "servers")
 	b.noDefault(&d.Check.v, "tcp", "http", "https", "none")
 }

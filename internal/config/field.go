@@ -122,10 +122,10 @@ func (b *block[T]) decode(p *problems, r *rule, n *node) {
 
 func (b *block[T]) inherit(from any) {
 	source := from.(*block[T])
-	switch {
-	case !b.set:
-		*b = *source
-	case !b.bad:
+	if !b.set {
+		b.at, b.set, b.bad, b.odd = source.at, source.set, source.bad, source.odd
+	}
+	if !b.bad {
 		inheritBlock(b.raw(), source.raw())
 	}
 }

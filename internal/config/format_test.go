@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -92,7 +93,7 @@ func TestReferenceIsComplete(t *testing.T) {
 		for _, key := range f.keys {
 			// What occurs in several places is shown once and then referred to.
 			shown := used[f.kind][key] || f.kind == "https" && used["http"][key]
-			if !shown && !strings.Contains(commented, "# "+key+":") {
+			if !shown && !regexp.MustCompile(`# +`+key+`:`).MatchString(commented) {
 				t.Errorf("conf/reference.yaml does not show %s.%s", f.kind, key)
 			}
 			if !inCode(string(guide), key) {
@@ -100,6 +101,66 @@ func TestReferenceIsComplete(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestEveryKeyOfRoutersIsTested: the files that are held against golden ones use
+// every key of routers and sync groups, each at least once.
+func TestEveryKeyOfRoutersIsTested(t *testing.T) {
+	files, err := filepath.Glob("testdata/valid/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := make(map[string]map[string]bool)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &problems{}
+		tree, ok := parseTree(p, file, data, validEnv)
+		if !ok {
+			t.Fatal(p.err())
+		}
+		collect(tree, &rawFile{}, used)
+	}
+	for _, part := range []raw{&rawRouter{}, &rawSyncGroup{}} {
+		blocks(part, func(b raw) {
+			f := formatOf(b)
+			for _, key := range f.keys {
+				if !used[f.kind][key] {
+					t.Errorf("no valid file uses %s.%s", f.kind, key)
+				}
+			}
+		})
+	}
+}
+
+// TestReferenceAuth: the part of the reference that is commented out, because it
+// names files that must be there, is valid, too.
+func TestReferenceAuth(t *testing.T) {
+	reference, err := os.ReadFile(filepath.Join(confDir, "reference.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile(`(?m)^    # (auth:|  .*)$`).ReplaceAll(reference, []byte("    $1"))
+	text = bytes.Replace(text, []byte("include: [conf.d/*.yaml]"), nil, 1)
+	cfg, err := parse("reference.yaml", text, Options{ReadSecret: testSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys := cfg.Routers[0].Auth.Keys; len(keys) != 1 || keys[0].ID != 1 || len(keys[0].Secret) != 32 {
+		t.Errorf("%d keys", len(keys))
+	}
+	text = bytes.Replace(text, []byte("# password_file:"), []byte("password_file:"), 1)
+	text = bytes.Replace(text, []byte("version: 3"), []byte("version: 2"), 1)
+	text = regexp.MustCompile(`hmac:\n(.*#.*\n)*.*key_id:.*\n(.*#.*\n)*.*key_file:.*\n`).ReplaceAll(text, nil)
+	cfg, err = parse("reference.yaml", text, Options{ReadSecret: testSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(cfg.Routers[0].Auth.Password); n != 8 {
+		t.Errorf("a password of %d bytes", n)
+	}
 }
 
 // collect notes which keys of each kind of block a tree uses.

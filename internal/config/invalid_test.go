@@ -31,7 +31,7 @@ func TestInvalid(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(file, ".yaml"), func(t *testing.T) {
-			_, err := Load(file, Options{LookupEnv: testEnv})
+			_, err := Load(file, Options{LookupEnv: testEnv, ReadSecret: testSecret})
 			var list Errors
 			if !errors.As(err, &list) {
 				t.Fatalf("got error %v, want Errors", err)
@@ -106,7 +106,7 @@ func TestFiveMistakes(t *testing.T) {
 		t.Errorf("printed in %d lines", lines)
 	}
 	got, err := json.Marshal(list[1])
-	want := `{"file":"testdata/invalid/five_mistakes.yaml","line":8,"column":5,"message":"\"track\" is not supported by this version of baton"}`
+	want := `{"file":"testdata/invalid/five_mistakes.yaml","line":8,"column":36,"message":"unknown key \"peer\" in heartbeat; allowed: interface, peers, source; did you mean \"peers\"?"}`
 	if err != nil || string(got) != want {
 		t.Errorf("as JSON %s, %v", got, err)
 	}

@@ -3,8 +3,10 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -15,6 +17,9 @@ type Options struct {
 	ReadFile  func(name string) ([]byte, error)
 	Glob      func(pattern string) ([]string, error)
 	LookupEnv func(key string) (string, bool)
+	// ReadSecret reads a file that holds a key or a password, and returns its mode,
+	// too.
+	ReadSecret func(name string) ([]byte, fs.FileMode, error)
 }
 
 // Load reads the configuration file at path and the files that it includes.
@@ -31,10 +36,16 @@ func Load(path string, opts Options) (*Config, error) {
 }
 
 // Parse reads a configuration from data. The name is used in messages only.
-// Nothing is read from disk, so "include" is an error; variables come from the
-// environment of the process.
+// Nothing is read from disk, so "include" and the names of secrets are errors;
+// variables come from the environment of the process.
 func Parse(name string, data []byte) (*Config, error) {
-	l := newLoader(Options{})
+	return parse(name, data, Options{ReadSecret: func(string) ([]byte, fs.FileMode, error) {
+		return nil, 0, errors.New("there are no files here")
+	}})
+}
+
+func parse(name string, data []byte, opts Options) (*Config, error) {
+	l := newLoader(opts)
 	l.alone = true
 	return l.load(name, data)
 }
@@ -59,6 +70,9 @@ func newLoader(opts Options) *loader {
 	if opts.LookupEnv == nil {
 		opts.LookupEnv = os.LookupEnv
 	}
+	if opts.ReadSecret == nil {
+		opts.ReadSecret = readSecret
+	}
 	return &loader{opts: opts, problems: &problems{}, hash: sha256.New(), read: make(map[string]pos)}
 }
 
@@ -71,10 +85,11 @@ func (l *loader) load(path string, data []byte) (*Config, error) {
 		return nil, l.problems.err()
 	}
 	cfg := &Config{Path: path, Files: l.problems.files, Hash: l.sum()}
-	build(cfg, l.problems, root)
+	build(cfg, l.problems, root, l.opts.ReadSecret)
 	if err := l.problems.err(); err != nil {
 		return nil, err
 	}
+	cfg.Warnings = l.problems.warnings()
 	return cfg, nil
 }
 

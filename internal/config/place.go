@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -20,6 +21,20 @@ func (v *path) parse(n *node, _ *rule) error {
 }
 
 func (*path) allowed(*rule) string { return "an absolute path" }
+
+// secretPath is the absolute path of a file that holds a secret.
+type secretPath string
+
+func (v *secretPath) parse(n *node, r *rule) error {
+	var p path
+	if err := p.parse(n, r); err != nil {
+		return errors.New("found text that is no path; it is not shown here because it may be the secret itself")
+	}
+	*v = secretPath(p)
+	return nil
+}
+
+func (*secretPath) allowed(*rule) string { return "the absolute path of a file with the secret" }
 
 // maxSocket is what a unix socket's address holds (unix(7)), less the final 0.
 const maxSocket = 107
@@ -77,4 +92,21 @@ func (v *listen) parse(n *node, _ *rule) error {
 
 func (*listen) allowed(*rule) string {
 	return "IP:port, [IPv6]:port, or :port for all addresses"
+}
+
+// label is the name of an address (ifa_label of the kernel).
+type label string
+
+var labelForm = regexp.MustCompile(`^[!-.0-~]{1,15}$`) // no space and no slash
+
+func (v *label) parse(n *node, _ *rule) error {
+	if !labelForm.MatchString(n.text) {
+		return fmt.Errorf("%s is not a label", quote(n.text))
+	}
+	*v = label(n.text)
+	return nil
+}
+
+func (*label) allowed(*rule) string {
+	return "up to 15 characters without space and slash, such as eth0:web"
 }

@@ -15,8 +15,9 @@ type rawFile struct {
 	IPVS     block[rawIPVS]     `key:"ipvs"`
 	Defaults block[rawDefaults] `key:"defaults"`
 
-	Routers  list[block[rawRouter]]  `key:"routers"`
-	Services list[block[rawService]] `key:"services"`
+	Routers    list[block[rawRouter]]    `key:"routers"`
+	SyncGroups list[block[rawSyncGroup]] `key:"sync_groups"`
+	Services   list[block[rawService]]   `key:"services"`
 }
 
 type rawAPI struct {

@@ -42,7 +42,7 @@ type rawHTTP struct {
 	ExpectBodyRegex value[pattern]      `key:"expect_body_regex"`
 	Version         value[word]         `key:"version" oneof:"1.0 1.1" default:"1.1"`
 	Username        value[text]         `key:"username"`
-	PasswordFile    value[path]         `key:"password_file"`
+	PasswordFile    value[secretPath]   `key:"password_file"`
 	Follow          value[number]       `key:"follow" range:"0..10" default:"0"`
 	MaxBody         value[size]         `key:"max_body" range:"1..16777216" default:"64KiB"`
 	TLS             block[rawTLS]       `key:"tls"`

@@ -16,6 +16,7 @@ import (
 //	step:"10ms"               the value is a multiple of this
 //	oneof:"nat dr tun"        the words that are allowed
 //	required:"yes"            the key must stand in the file
+//	secret:"yes"              a value of the wrong form is not shown: it may be the secret itself
 type rule struct {
 	key        string
 	fallback   string
@@ -25,6 +26,7 @@ type rule struct {
 	words      []string
 	later      []string // words of the format that this version does not support
 	required   bool
+	secret     bool
 
 	index int // of the struct's field
 }
@@ -67,6 +69,7 @@ func formatOf(v raw) *format {
 		r.fallback, r.hasDefault = tag.Lookup("default")
 		r.low, r.high, _ = strings.Cut(tag.Get("range"), "..")
 		r.required = tag.Get("required") == "yes"
+		r.secret = tag.Get("secret") == "yes"
 		r.later = unsupportedWords[f.kind+"."+key]
 		f.rules = append(f.rules, r)
 		f.keys = append(f.keys, key)

@@ -135,12 +135,9 @@ type span time.Duration
 var bareNumber = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$`)
 
 func (s *span) parse(n *node, r *rule) error {
-	if bareNumber.MatchString(n.text) {
-		return fmt.Errorf("%s has no unit; write %ss", n.text, n.text)
-	}
-	d, err := time.ParseDuration(n.text)
+	d, err := parseDuration(n.text)
 	if err != nil {
-		return fmt.Errorf("%s is not a duration", quote(n.text))
+		return err
 	}
 	if d < mustDuration(r, r.low) || d > mustDuration(r, r.high) {
 		return fmt.Errorf("%s is out of range", n.text)
@@ -158,6 +155,17 @@ func (*span) allowed(r *rule) string {
 		out += " in steps of " + r.step
 	}
 	return out
+}
+
+func parseDuration(text string) (time.Duration, error) {
+	if bareNumber.MatchString(text) {
+		return 0, fmt.Errorf("%s has no unit; write %ss", text, text)
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a duration", quote(text))
+	}
+	return d, nil
 }
 
 func mustDuration(r *rule, text string) time.Duration {

@@ -82,6 +82,9 @@ func (b *builder) destination(s *service, d destination) (built, bool) {
 	if out.Address.Is6() != s.ipv6 && out.Forward != pool.TUN {
 		b.add(d.address.at, "address: %s is of another family than the service; only forward: tun can cross families", out.Address)
 	}
+	if out.Address.Is6() != s.ipv6 && len(b.syncs) > 0 {
+		b.add(d.address.at, "address: %s is of another family than the service, which the kernel refuses while its sync daemon runs; see connection_sync at %s", out.Address, b.syncs[0].at)
+	}
 	b.portOf(s, d, &out)
 	return out, true
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -97,18 +98,7 @@ func (b *builder) buildRouterOf(s *service) {
 }
 
 func (b *builder) suggestRouter(written string) string {
-	var names []string
-	for n := range b.routers {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	if len(names) == 0 {
-		return "; this configuration has none"
-	}
-	if len(names) > 10 {
-		return suggest(written, names)
-	}
-	return "; allowed: " + strings.Join(names, ", ") + suggest(written, names)
+	return suggestName(written, slices.Collect(maps.Keys(b.routers)))
 }
 
 // schedulerFlags are the kernel's numbers of the flags.

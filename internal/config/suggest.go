@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,6 +19,18 @@ func suggest(written string, candidates []string) string {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+// suggestName lists the names there are, or the nearest one of many.
+func suggestName(written string, names []string) string {
+	slices.Sort(names)
+	if len(names) == 0 {
+		return "; this configuration has none"
+	}
+	if len(names) > 10 {
+		return suggest(written, names)
+	}
+	return "; allowed: " + strings.Join(names, ", ") + suggest(written, names)
 }
 
 // nearest returns the candidate with the least distance, if that is at most a

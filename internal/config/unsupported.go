@@ -10,20 +10,8 @@ import "slices"
 var unsupportedKeys = map[string]map[string][]string{
 	"file": {
 		"console":         nil,
-		"sync_groups":     {"[]"},
 		"maintenance_dir": {""},
 		"notify":          {"{}"},
-	},
-	"router": {
-		"preempt_after_sync": {"0s"},
-		"heartbeats":         {"[]"},
-		"auth":               {"{}"},
-		"extra_addresses":    {"[]"},
-		"routes":             {"[]"},
-		"rules":              {"[]"},
-		"virtual_mac":        {"false"},
-		"track":              {"[]"},
-		"connection_sync":    {"{}"},
 	},
 	"service": {
 		"panic_threshold": {"0"},
@@ -53,10 +41,9 @@ var unsupportedKeys = map[string]map[string][]string{
 // unsupportedWords are the values that the format has and this version does not
 // support, by kind of block and key.
 var unsupportedWords = map[string][]string{
-	"router.version": {"2"},
-	"ipvs.standby":   {"cold"},
-	"http.version":   {"2"},
-	"https.version":  {"2"},
+	"ipvs.standby":  {"cold"},
+	"http.version":  {"2"},
+	"https.version": {"2"},
 }
 
 const notSupported = "is not supported by this version of baton"

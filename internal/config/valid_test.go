@@ -7,15 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"baton/internal/check"
 	"baton/internal/pool"
+	"baton/internal/speaker"
 )
 
 // TestValid compares what files become with golden files.
@@ -28,7 +32,7 @@ func TestValid(t *testing.T) {
 	for _, file := range files {
 		name := strings.TrimSuffix(file, ".yaml")
 		t.Run(name, func(t *testing.T) {
-			cfg, err := Load(file, Options{LookupEnv: validEnv})
+			cfg, err := Load(file, Options{LookupEnv: validEnv, ReadSecret: testSecret})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,9 +121,27 @@ func checkConfig(t testing.TB, cfg *Config) {
 		t.Errorf("%d checks are used, %d defined", len(used), len(cfg.Balancer.Jobs))
 	}
 	for _, r := range cfg.Routers {
-		if r.Name == "" || r.Interface == "" || r.ID == 0 || r.Priority == 0 || len(r.Addresses) == 0 || r.GARP.Repeat < 1 ||
-			r.Interval%(10*time.Millisecond) != 0 || r.Lease%time.Second != 0 {
-			t.Errorf("router %+v", r)
+		checkRouter(t, cfg, r)
+	}
+	checkTracks(t, cfg)
+	grouped := make(map[string]bool)
+	for _, g := range cfg.SyncGroups {
+		if g.Name == "" || len(g.Routers) < 2 {
+			t.Errorf("sync group %+v", g)
+		}
+		for _, name := range g.Routers {
+			known := slices.ContainsFunc(cfg.Routers, func(r speaker.Router) bool { return r.Name == name })
+			if !known || grouped[name] {
+				t.Errorf("member %q of sync group %s", name, g.Name)
+			}
+			grouped[name] = true
+		}
+	}
+	for _, s := range cfg.ConnectionSync {
+		first := cfg.ConnectionSync[0]
+		first.Router = s.Router
+		if s != first || s.Interface == "" || !s.Group.IsMulticast() || s.Port == 0 || s.TTL == 0 {
+			t.Errorf("connection sync %+v", s)
 		}
 	}
 }
@@ -170,6 +192,29 @@ func TestHash(t *testing.T) {
 	}
 	if len(values) != 2 {
 		t.Error("the hash does not depend on variables that were used")
+	}
+}
+
+// TestConfigSurvivesJSON: the director keeps the last good configuration as JSON,
+// and what it says of routers, with their keys, goes to pulse in that form.
+func TestConfigSurvivesJSON(t *testing.T) {
+	t.Chdir("testdata/valid")
+	for _, file := range []string{"router_vrrp.yaml", "service_full.yaml"} {
+		cfg, err := Load(file, Options{LookupEnv: validEnv, ReadSecret: testSecret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again Config
+		if err := json.Unmarshal(text, &again); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(cfg, &again, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}, netip.AddrPort{})); diff != "" {
+			t.Errorf("%s (-before +after):\n%s", file, diff)
+		}
 	}
 }
 

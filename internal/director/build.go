@@ -16,6 +16,8 @@ import (
 	"baton/internal/ipvs"
 	"baton/internal/metrics"
 	"baton/internal/pool"
+	"baton/internal/speaker"
+	"baton/internal/track"
 )
 
 // build makes the parts for a configuration. What it opens is closed by close.
@@ -33,6 +35,8 @@ func (d *Director) build(cfg *config.Config) error {
 		Open:   func(ctx context.Context) (balancer.Kernel, error) { return ipvs.Open(ctx, ipvs.Options{}) },
 		Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged, Log: d.log,
 	}, cfg.Balancer)
+	d.tracks.states = map[string][]speaker.TrackState{}
+	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})
 	d.api = api.NewServer(api.Options{
 		Engine: d, Journal: d.history.journal, Metrics: d.collector.Handler(), Log: d.log,
 	})

@@ -13,6 +13,7 @@ import (
 	"baton/internal/link"
 	"baton/internal/metrics"
 	"baton/internal/speaker"
+	"baton/internal/track"
 )
 
 // Options are what a director needs beside its configuration.
@@ -25,9 +26,7 @@ type Options struct {
 	// its configuration; it serves if the file at path is broken by now. Empty:
 	// there was none.
 	LastGood string
-	// OpenConn and Remover carry out the will.
-	OpenConn func(ifname string) (speaker.Conn, error)
-	Remover  speaker.Remover
+	Heir     speaker.Heir // carries out the will
 }
 
 // Director is one director. See [New].
@@ -41,6 +40,8 @@ type Director struct {
 
 	runner    *check.Runner
 	balancer  *balancer.Balancer
+	tracker   *track.Tracker
+	tracks    trackBook
 	collector *metrics.Collector
 	api       *api.Server
 	control   *serving // the API on its unix socket
@@ -68,6 +69,7 @@ func New(path string, opts Options) (*Director, error) {
 		return nil, err
 	}
 	d.opts.SetLog(cfg.Log.Level, string(cfg.Log.Format))
+	d.warn(cfg)
 	d.cfg = cfg
 	d.loaded = time.Now()
 	d.store = store{dir: cfg.StateDir}

@@ -69,7 +69,7 @@ func TestPlannedStop(t *testing.T) {
 	scrape := free(t)
 	s.write(fmt.Sprintf("metrics: {listen: %q}", scrape), router("web", 51, 150))
 	s.start("")
-	s.send(link.Message{Will: &speaker.Will{Addresses: []network.Address{{Prefix: netip.MustParsePrefix("10.0.0.51/24"), Interface: "eth0"}}}})
+	s.send(link.Message{Will: &speaker.Will{States: holding("10.0.0.51/24", "eth0")}})
 	if _, err := get(t, scrape); err != nil {
 		t.Error(err)
 	}
@@ -94,22 +94,36 @@ func TestPlannedStop(t *testing.T) {
 	}
 }
 
+// goodbye is an advert with priority 0, as pulse leaves it for its heir.
+func goodbye() speaker.WillAdvert {
+	return speaker.WillAdvert{
+		Interface: "eth0", Source: netip.MustParseAddr("10.0.0.1"), Dest: vrrp.GroupIPv4,
+		Codec: vrrp.CodecOptions{VRID: 51, Version: 3, Interval: time.Second},
+		Advert: vrrp.Advert{
+			VRID: 51, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.51")},
+		},
+	}
+}
+
+func holding(prefix, ifname string) []network.State {
+	return []network.State{{Addresses: []network.Address{{Prefix: netip.MustParsePrefix(prefix), Interface: ifname}}}}
+}
+
 // When pulse dies, the director does what it would have done: the adverts first.
 func TestWill(t *testing.T) {
 	s := newStage(t)
 	s.write("", router("web", 51, 150))
 	s.start("")
-	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("224.0.0.18")
-	s.send(link.Message{Will: &speaker.Will{Addresses: []network.Address{{Prefix: netip.MustParsePrefix("10.0.0.9/24"), Interface: "eth9"}}}})
+	s.send(link.Message{Will: &speaker.Will{States: holding("10.0.0.9/24", "eth9")}})
 	s.send(link.Message{Will: &speaker.Will{
-		Adverts:   []speaker.WillAdvert{{Interface: "eth0", Source: a, Dest: b, Payload: []byte{0x31, 51, 0}}},
-		Addresses: []network.Address{{Prefix: netip.MustParsePrefix("10.0.0.51/24"), Interface: "eth0"}},
+		Adverts: []speaker.WillAdvert{goodbye()},
+		States:  holding("10.0.0.51/24", "eth0"),
 	}})
 	must(t, s.pulse.Close())
 	if err := s.end(); !errors.Is(err, errPulseGone) {
 		t.Errorf("the director ended with %v", err)
 	}
-	want := "send 313300 from 10.0.0.1 to 224.0.0.18 on eth0, remove 10.0.0.51/24 from eth0"
+	want := "send 31330001 from 10.0.0.1 to 224.0.0.18 on eth0, remove 10.0.0.51/24 from eth0"
 	if did := s.edges.all(); did != want {
 		t.Errorf("done: %s\nwant: %s", did, want)
 	}
@@ -123,8 +137,8 @@ func TestWillWithoutASocket(t *testing.T) {
 	s.write("", router("web", 51, 150))
 	s.start("")
 	s.send(link.Message{Will: &speaker.Will{
-		Adverts:   []speaker.WillAdvert{{Interface: "eth0", Payload: []byte{0x31, 51, 0}}},
-		Addresses: []network.Address{{Prefix: netip.MustParsePrefix("10.0.0.51/24"), Interface: "eth0"}},
+		Adverts: []speaker.WillAdvert{goodbye()},
+		States:  holding("10.0.0.51/24", "eth0"),
 	}})
 	must(t, s.pulse.Close())
 	if err := s.end(); !errors.Is(err, errPulseGone) {
@@ -143,7 +157,7 @@ func TestPulseOfAnotherVersion(t *testing.T) {
 	s.write("", router("web", 51, 150))
 	must(t, s.open(""))
 	s.run()
-	s.send(link.Message{Will: &speaker.Will{Addresses: []network.Address{{Prefix: netip.MustParsePrefix("10.0.0.51/24"), Interface: "eth0"}}}})
+	s.send(link.Message{Will: &speaker.Will{States: holding("10.0.0.51/24", "eth0")}})
 	s.send(link.Message{Hello: &link.Hello{Version: 99}})
 	err := s.end()
 	if err == nil || !strings.Contains(err.Error(), "version 99") || !strings.Contains(err.Error(), "restart baton") {

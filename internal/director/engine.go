@@ -16,7 +16,7 @@ import (
 var _ api.Engine = (*Director)(nil)
 
 // statusMaxAge is when a status of the routers is too old to be believed: pulse
-// sends one every half second.
+// sends one every two seconds.
 const statusMaxAge = 5 * time.Second
 
 // Snapshot returns the present state.
@@ -39,7 +39,7 @@ func (d *Director) Snapshot() api.Snapshot {
 	if len(out.Balancer.Services) == 0 && len(cfg.Balancer.Services) > 0 {
 		out.NotReady = append(out.NotReady, "the kernel's virtual server table has not been looked at yet")
 	}
-	status := d.pulse.status.Load()
+	status := d.pulse.fresh()
 	switch {
 	case status == nil:
 		out.NotReady = append(out.NotReady, "the routers have not reported yet")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"baton/internal/link"
 	"baton/internal/speaker"
@@ -18,6 +19,7 @@ type pulseLink struct {
 	log  *slog.Logger
 
 	status   atomic.Pointer[link.Status]
+	news     chan struct{} // closed and made anew when a status comes; guarded by mu
 	restarts atomic.Int64
 
 	mu      sync.Mutex
@@ -28,7 +30,7 @@ type pulseLink struct {
 }
 
 func newPulseLink(conn *link.Conn, log *slog.Logger) *pulseLink {
-	return &pulseLink{conn: conn, log: log, replies: map[uint64]chan link.Reply{}, gone: make(chan struct{})}
+	return &pulseLink{conn: conn, log: log, replies: map[uint64]chan link.Reply{}, gone: make(chan struct{}), news: make(chan struct{})}
 }
 
 func (p *pulseLink) hello() error {
@@ -41,6 +43,22 @@ func (p *pulseLink) hello() error {
 func (p *pulseLink) configure(c link.Configure) error {
 	if err := p.conn.Send(link.Message{Configure: &c}); err != nil {
 		return fmt.Errorf("give pulse its routers: %w", err)
+	}
+	return nil
+}
+
+// tracked gives pulse the state of what a router tracks.
+func (p *pulseLink) tracked(t link.Tracked) error {
+	if err := p.conn.Send(link.Message{Tracked: &t}); err != nil {
+		return fmt.Errorf("tell pulse what router %s tracks: %w", t.Router, err)
+	}
+	return nil
+}
+
+// synced tells pulse that a router's connection table has caught up.
+func (p *pulseLink) synced(router string) error {
+	if err := p.conn.Send(link.Message{Synced: &link.Synced{Router: router}}); err != nil {
+		return fmt.Errorf("tell pulse that the connections of router %s are in sync: %w", router, err)
 	}
 	return nil
 }
@@ -59,6 +77,29 @@ func (p *pulseLink) lastWill() speaker.Will {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.will
+}
+
+// freshAge is how old a status may be that somebody asks for, and freshWait how
+// long to wait for a newer one.
+const freshAge, freshWait = 200 * time.Millisecond, 200 * time.Millisecond
+
+// fresh returns the state of the routers, asking pulse if what is known is not
+// new; nil: nothing is known.
+func (p *pulseLink) fresh() *link.Status {
+	p.mu.Lock()
+	news := p.news
+	p.mu.Unlock()
+	if s := p.status.Load(); s != nil && time.Since(s.At) < freshAge {
+		return s
+	}
+	if err := p.conn.Send(link.Message{Ask: &link.Ask{}}); err == nil {
+		select {
+		case <-news:
+		case <-p.gone:
+		case <-time.After(freshWait):
+		}
+	}
+	return p.status.Load()
 }
 
 // command asks pulse to do something for a router and waits for the outcome.
@@ -96,6 +137,7 @@ var errOtherVersion = errors.New("restart baton to finish the upgrade")
 // handler is what pulse's messages are for.
 type handler interface {
 	routerChanged(t speaker.Transition)
+	routerNoticed(n speaker.Notice)
 	greeted(h link.Hello)
 	order(o link.Order)
 }
@@ -125,8 +167,14 @@ func (p *pulseLink) listen(h handler) error {
 			p.mu.Unlock()
 		case m.Status != nil:
 			p.status.Store(m.Status)
+			p.mu.Lock()
+			close(p.news)
+			p.news = make(chan struct{})
+			p.mu.Unlock()
 		case m.Transition != nil:
 			h.routerChanged(*m.Transition)
+		case m.Notice != nil:
+			h.routerNoticed(*m.Notice)
 		case m.Reply != nil:
 			p.answer(*m.Reply)
 		case m.Order == link.OrderStop:

@@ -41,12 +41,14 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	}
 
 	changes := differences(old, cfg)
-	if !reflect.DeepEqual(old.Routers, cfg.Routers) || old.Log != cfg.Log {
+	if !reflect.DeepEqual(old.Routers, cfg.Routers) || !reflect.DeepEqual(old.SyncGroups, cfg.SyncGroups) || old.Log != cfg.Log {
 		if err := d.configurePulse(cfg); err != nil {
 			return api.Reloaded{}, d.refuse(errors.Join(err, d.discard(anew)))
 		}
 	}
 	d.opts.SetLog(cfg.Log.Level, string(cfg.Log.Format))
+	d.tellTracks()
+	d.tracker.Set(cfg.Tracks)
 	d.setSysctls(cfg)
 	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
@@ -63,9 +65,17 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	if out.Changed {
 		summary = strings.Join(changes, ", ")
 	}
+	d.warn(cfg)
 	d.log.Info("configuration reloaded", "path", cfg.Path, "hash", cfg.Hash, "changes", summary)
 	d.event(api.Event{Kind: api.KindConfig, Name: cfg.Path, From: old.Hash, To: cfg.Hash, Reason: summary})
 	return out, nil
+}
+
+// warn logs what is valid in a configuration but questionable.
+func (d *Director) warn(cfg *config.Config) {
+	for _, w := range cfg.Warnings {
+		d.log.Warn("questionable in the configuration", "at", fmt.Sprintf("%s:%d:%d", w.File, w.Line, w.Column), "warning", w.Message)
+	}
 }
 
 // refuse notes that a reload failed; everything stays as it was.
@@ -159,16 +169,20 @@ func (d *Director) servingFailed(err error) {
 // differences says in words what a configuration changes.
 func differences(old, cfg *config.Config) []string {
 	out := changed("router", old.Routers, cfg.Routers, func(r speaker.Router) string { return r.Name })
+	out = append(out, changed("sync group", old.SyncGroups, cfg.SyncGroups, func(g speaker.SyncGroup) string { return g.Name })...)
 	out = append(out, changed("service", old.Balancer.Services, cfg.Balancer.Services,
 		func(s pool.Service) string { return s.Name })...)
 	a, b := *old, *cfg
 	a.Routers, b.Routers = nil, nil
+	a.SyncGroups, b.SyncGroups = nil, nil
 	a.Hash, b.Hash, a.Files, b.Files = "", "", nil, nil
+	a.Warnings, b.Warnings = nil, nil // they stand elsewhere when a line was added
 	a.Balancer.Services, b.Balancer.Services = nil, nil
 	if !reflect.DeepEqual(a.Balancer.Jobs, b.Balancer.Jobs) {
 		out = append(out, "checks changed")
 	}
 	a.Balancer.Jobs, b.Balancer.Jobs = nil, nil
+	a.Tracks, b.Tracks = nil, nil // the routers show them
 	if !reflect.DeepEqual(a, b) {
 		out = append(out, "global settings changed")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"baton/internal/api"
@@ -30,6 +31,12 @@ func (d *Director) Run(ctx context.Context) error {
 	defer stopWork()
 	balancer := make(chan error, 1)
 	go func() { balancer <- d.balancer.Run(work) }()
+	d.tracker.Set(d.cfg.Tracks)
+	var tracking sync.WaitGroup
+	tracking.Go(func() { _ = d.tracker.Run(work) }) // always nil
+	tracking.Go(func() { d.watchQuorums(work) })
+	defer tracking.Wait()
+	defer stopWork()
 	d.control.start(d.servingFailed)
 	if d.scrape != nil {
 		d.scrape.start(d.servingFailed)
@@ -65,7 +72,7 @@ func (d *Director) greet() error {
 
 func (d *Director) configurePulse(cfg *config.Config) error {
 	return d.pulse.configure(link.Configure{
-		Routers: cfg.Routers, LogLevel: cfg.Log.Level, LogFormat: string(cfg.Log.Format),
+		Routers: cfg.Routers, Groups: cfg.SyncGroups, LogLevel: cfg.Log.Level, LogFormat: string(cfg.Log.Format),
 		LastGood: d.store.path(lastGoodFile),
 	})
 }
@@ -87,10 +94,10 @@ func (d *Director) executeWill() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	will := d.pulse.lastWill()
-	err := will.Execute(ctx, d.opts.OpenConn, d.opts.Remover)
+	err := will.Execute(ctx, d.opts.Heir)
 	took := time.Since(start).Round(100 * time.Microsecond).String()
 	reason := fmt.Sprintf("pulse died; its will is executed: %d adverts with priority 0 sent, %d addresses removed in %s",
-		len(will.Adverts), len(will.Addresses), took)
+		len(will.Adverts), will.Addresses(), took)
 	if err != nil {
 		reason = fmt.Sprintf("pulse died, and its will could not be executed completely: %v", err)
 	}
@@ -138,6 +145,11 @@ func (d *Director) routerChanged(t speaker.Transition) {
 		At: t.At, Kind: api.KindRouter, Name: t.Router,
 		From: t.From.String(), To: t.To.String(), Reason: t.Reason,
 	})
+}
+
+// routerNoticed takes something else that happened to a router.
+func (d *Director) routerNoticed(n speaker.Notice) {
+	d.event(api.Event{At: n.At, Kind: api.KindRouter, Name: n.Router, From: n.From, To: n.To, Reason: n.Reason})
 }
 
 // order carries out what pulse forwards from the service manager.

@@ -84,7 +84,7 @@ func (s *stage) open(lastGood string) error {
 	must(s.t, err)
 	d, err := New(s.config, Options{
 		Version: "1.2.3", Log: slog.New(slog.NewTextHandler(s.log, nil)), SetLog: func(slog.Level, string) {},
-		Link: end, LastGood: lastGood, OpenConn: s.edges.open, Remover: s.edges,
+		Link: end, LastGood: lastGood, Heir: speaker.Heir{OpenConn: s.edges.open, Remover: s.edges},
 	})
 	if err != nil {
 		must(s.t, errors.Join(conn.Close(), end.Close()))
@@ -166,19 +166,24 @@ func (s *stage) send(m link.Message) {
 	must(s.t, s.pulse.Send(m))
 }
 
-// next returns the director's next message.
+// next returns the director's next message, without its questions: this pulse
+// says how it is when it likes.
 func (s *stage) next() link.Message {
 	s.t.Helper()
-	select {
-	case m, ok := <-s.messages:
-		if !ok {
-			s.t.Fatalf("the director has hung up\n%s", s.log)
+	late := time.After(patience)
+	for {
+		select {
+		case m, ok := <-s.messages:
+			if !ok {
+				s.t.Fatalf("the director has hung up\n%s", s.log)
+			}
+			if m.Ask == nil {
+				return m
+			}
+		case <-late:
+			s.t.Fatalf("the director says nothing\n%s", s.log)
 		}
-		return m
-	case <-time.After(patience):
-		s.t.Fatalf("the director says nothing\n%s", s.log)
 	}
-	return link.Message{}
 }
 
 // quiet fails the test if the director has said anything: a command, and its
@@ -245,7 +250,7 @@ func (e *edges) all() string {
 	return strings.Join(e.did, ", ")
 }
 
-func (e *edges) open(ifname string) (speaker.Conn, error) {
+func (e *edges) open(ifname string, _ wire.Family) (speaker.Conn, error) {
 	if e.refuse != nil {
 		return nil, e.refuse
 	}
@@ -253,9 +258,11 @@ func (e *edges) open(ifname string) (speaker.Conn, error) {
 }
 
 // Remove implements speaker.Remover.
-func (e *edges) Remove(_ context.Context, addresses []network.Address) error {
-	for _, a := range addresses {
-		e.note("remove " + a.Prefix.String() + " from " + a.Interface)
+func (e *edges) Remove(_ context.Context, states ...network.State) error {
+	for _, s := range states {
+		for _, a := range s.Addresses {
+			e.note("remove " + a.Prefix.String() + " from " + a.Interface)
+		}
 	}
 	return nil
 }
@@ -266,7 +273,7 @@ type willConn struct {
 }
 
 func (c *willConn) Send(payload []byte, src, dst netip.Addr) error {
-	c.e.note(fmt.Sprintf("send %x from %s to %s on %s", payload, src, dst, c.ifname))
+	c.e.note(fmt.Sprintf("send %x from %s to %s on %s", payload[:4], src, dst, c.ifname))
 	return nil
 }
 func (c *willConn) Receive([]byte) (wire.Packet, error)    { return wire.Packet{}, net.ErrClosed }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,10 +38,26 @@ func TestMessagesArriveAsTheyWereSent(t *testing.T) {
 			Name: "web", Interface: "eth0", ID: 51, Version: 3, Priority: 150, Interval: time.Second,
 			Peers:     []netip.Addr{netip.MustParseAddr("10.0.0.2")},
 			Addresses: []network.Address{{Prefix: netip.MustParsePrefix("10.0.0.100/24"), Interface: "eth0"}},
-			Lease:     3 * time.Second, Checksum: speaker.NoPseudoHeader,
-		}}}},
+			Lease:     3 * time.Second, Checksum: vrrp.NoPseudoHeader,
+			Heartbeats: []speaker.Heartbeat{{Interface: "eth1"}},
+			Extra:      []network.Address{{Prefix: netip.MustParsePrefix("2001:db8::100/64"), Interface: "eth1", Label: "eth1:v"}},
+			Routes:     []network.Route{{To: netip.MustParsePrefix("::/0"), Interface: "eth1", Table: 99}},
+			Rules:      []network.Rule{{From: netip.MustParsePrefix("10.0.0.100/32"), Table: 99, Priority: 7}},
+			Auth:       vrrp.Auth{Keys: []vrrp.Key{{ID: 1, Secret: vrrp.Secret("not for the log")}}},
+			Track:      []speaker.Track{{Name: "interface eth1", Kind: speaker.TrackInterface, Weight: -3, UpDelay: time.Second}},
+		}}, Groups: []speaker.SyncGroup{{Name: "edge", Routers: []string{"web", "lan"}}}}},
+		{Tracked: &Tracked{Router: "web", Tracks: []speaker.TrackState{{Name: "script /x", Known: true, Weight: -60, Detail: "why"}}}},
+		{Synced: &Synced{Router: "web"}},
+		{Notice: &speaker.Notice{Router: "web", From: "priority 150", To: "priority 90", Reason: "why"}},
 		{Transition: &speaker.Transition{Router: "web", From: vrrp.Backup, To: vrrp.Master, Reason: "why"}},
-		{Will: &speaker.Will{Adverts: []speaker.WillAdvert{{Interface: "eth0", Payload: []byte{1, 2, 3}}}}},
+		{Will: &speaker.Will{
+			Adverts: []speaker.WillAdvert{{
+				Interface: "eth0", MAC: &[6]byte{0, 0, 0x5e, 0, 1, 51}, Source: netip.MustParseAddr("10.0.0.1"), Dest: vrrp.GroupIPv4,
+				Codec:  vrrp.CodecOptions{VRID: 51, Version: 3, Interval: time.Second},
+				Advert: vrrp.Advert{VRID: 51, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.100")}},
+			}},
+			States: []network.State{{Addresses: []network.Address{{Prefix: netip.MustParsePrefix("10.0.0.100/24"), Interface: "eth0"}}}},
+		}},
 		{Order: OrderStop},
 	}
 	for _, m := range want {
@@ -81,7 +98,7 @@ func TestOversizedMessageIsRefusedBeforeItIsRead(t *testing.T) {
 
 func TestSendToAProcessThatDoesNotReadIsBounded(t *testing.T) {
 	a, _ := pair(t)
-	big := Message{Will: &speaker.Will{Adverts: []speaker.WillAdvert{{Payload: make([]byte, 4<<20)}}}}
+	big := Message{Will: &speaker.Will{Adverts: []speaker.WillAdvert{{Interface: strings.Repeat("x", 4<<20)}}}}
 	start := time.Now()
 	if err := a.Send(big); err == nil {
 		t.Error("Send of 4 MiB to a peer that does not read succeeded")

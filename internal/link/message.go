@@ -9,7 +9,7 @@ import (
 
 // Version is the version of the messages. Both ends send it in their first
 // message and part when it differs.
-const Version = 1
+const Version = 2
 
 // Message is one message; exactly one of the pointers is set.
 type Message struct {
@@ -19,12 +19,16 @@ type Message struct {
 	// From the director.
 	Configure *Configure `json:"configure,omitempty"`
 	Command   *Command   `json:"command,omitempty"`
+	Tracked   *Tracked   `json:"tracked,omitempty"`
+	Synced    *Synced    `json:"synced,omitempty"`
+	Ask       *Ask       `json:"ask,omitempty"`
 	Reloaded  *Reloaded  `json:"reloaded,omitempty"`
 
 	// From pulse.
 	Status     *Status             `json:"status,omitempty"`
 	Will       *speaker.Will       `json:"will,omitempty"`
 	Transition *speaker.Transition `json:"transition,omitempty"`
+	Notice     *speaker.Notice     `json:"notice,omitempty"`
 	Reply      *Reply              `json:"reply,omitempty"`
 	Order      Order               `json:"order,omitempty"`
 }
@@ -41,13 +45,29 @@ type Hello struct {
 // Configure gives pulse its routers. It is sent at the director's start and
 // whenever they changed.
 type Configure struct {
-	Routers []speaker.Router `json:"routers"`
+	Routers []speaker.Router    `json:"routers"`
+	Groups  []speaker.SyncGroup `json:"groups,omitempty"`
 	// LogLevel and LogFormat ("text" or "json") are for pulse's own log.
 	LogLevel  slog.Level `json:"log_level"`
 	LogFormat string     `json:"log_format"`
 	// LastGood is the file that the next director of this pulse may fall back
 	// on.
 	LastGood string `json:"last_good"`
+}
+
+// Tracked gives pulse the state of all objects that a router tracks, other than
+// interfaces.
+type Tracked struct {
+	Router string               `json:"router"`
+	Tracks []speaker.TrackState `json:"tracks"`
+}
+
+// Ask asks pulse for a [Status] now.
+type Ask struct{}
+
+// Synced tells pulse that the connection table has caught up with the master's.
+type Synced struct {
+	Router string `json:"router"`
 }
 
 // Command asks pulse to do something for one router, and to [Reply].

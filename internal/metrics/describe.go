@@ -43,6 +43,14 @@ var (
 		"Gratuitous ARP and unsolicited neighbour advertisements sent.", "router")
 	rivalMasters = counter("rival_masters_total",
 		"Adverts of another master received while this router was master.", "router")
+	addressConflicts = counter("address_conflicts_total",
+		"Announcements of an address of this router by somebody else while it was master (RFC 5227).", "router")
+	clockSkew = gauge("router_peer_clock_skew_seconds",
+		"By how much a peer's clock is ahead of ours; absent without an HMAC.", "router")
+	trackUp = gauge("track_up",
+		"Whether an object that a router tracks is up.", "router", "track")
+	trackWeight = gauge("track_weight",
+		"What an object that a router tracks adds to its priority.", "router", "track")
 
 	serviceUp = gauge("service_up",
 		"Whether a service has its quorum.", "service")
@@ -90,7 +98,7 @@ var (
 // families are all that [scraper] makes, except the histogram.
 var families = []family{
 	routerState, routerPriority, routerAddressesHeld, routerResigned, routerTransitions, routerAdvertAge,
-	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters,
+	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters, addressConflicts, clockSkew, trackUp, trackWeight,
 	serviceUp, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, checks,
 	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign,
 	problems, configHash, configLastReloadOK, configLastReloadTime, directorRestarts,

@@ -34,7 +34,13 @@ func snapshot() Snapshot {
 		Election:    vrrp.Status{State: vrrp.Master, Priority: 150, LastHeard: now.Add(-1500 * time.Millisecond)},
 		Held:        true,
 		Transitions: map[string]uint64{"backup": 1, "master": 2},
-		Sent:        11520, Received: 40, Rejected: map[string]uint64{"ttl": 2, "checksum": 1}, Announced: 400, Rivals: 1,
+		Sent:        11520, Received: 40, Rejected: map[string]uint64{"ttl": 2, "checksum": 1}, Announced: 400, Rivals: 1, Conflicts: 2,
+		Authenticated: "hmac", ClockSkew: -20 * time.Millisecond,
+		Tracks: []speaker.TrackState{
+			{Name: "interface eth1", Known: true, Up: true},
+			{Name: "script /uplink.sh", Known: true, Weight: -60},
+			{Name: "ping 10.0.0.254"},
+		},
 	}
 	for _, late := range []time.Duration{50 * time.Microsecond, 80 * time.Microsecond, 3 * time.Millisecond, 2 * time.Second} {
 		web.Lateness.Observe(late)

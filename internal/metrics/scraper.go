@@ -82,6 +82,16 @@ func (s samples) router(r speaker.RouterStatus, now time.Time) {
 	}
 	s.count(announcements, r.Announced, name)
 	s.count(rivalMasters, r.Rivals, name)
+	s.count(addressConflicts, r.Conflicts, name)
+	if r.Authenticated == "hmac" && r.Received > 0 {
+		s.add(clockSkew, r.ClockSkew.Seconds(), name)
+	}
+	for _, t := range r.Tracks {
+		if t.Known {
+			s.flag(trackUp, t.Up, name, t.Name)
+			s.add(trackWeight, float64(t.Weight), name, t.Name)
+		}
+	}
 	s.lateness(r.Lateness, name)
 }
 

@@ -10,7 +10,8 @@ import (
 )
 
 var (
-	// ErrForeign is matched by a [ForeignError].
+	// ErrForeign is matched by a [ForeignError], a [ForeignRouteError], a
+	// [ForeignRuleError] and a [ForeignLinkError].
 	ErrForeign = errors.New("set by someone else")
 
 	// ErrNoInterface is matched by an [InterfaceError].
@@ -34,6 +35,55 @@ func (e *ForeignError) Error() string {
 
 // Unwrap makes errors.Is(err, ErrForeign) true.
 func (e *ForeignError) Unwrap() error { return ErrForeign }
+
+// ForeignRouteError means that another route has the place of one that was to be
+// set: to the same destination, in the same table, with the same metric. It is
+// left alone.
+type ForeignRouteError struct{ Route Route }
+
+// Error says what is in the way and what to do.
+func (e *ForeignRouteError) Error() string {
+	k := e.Route.key()
+	family := ""
+	if k.v6() {
+		family = " -6"
+	}
+	return fmt.Sprintf("set route %s: a route to %s with metric %d is in table %d already, %v: "+
+		"give this one another metric, or remove the other from every director (ip%s route show %s table %d)",
+		e.Route, k.to, k.metric, k.table, ErrForeign, family, k.to, k.table)
+}
+
+// Unwrap makes errors.Is(err, ErrForeign) true.
+func (e *ForeignRouteError) Unwrap() error { return ErrForeign }
+
+// ForeignRuleError means that a rule that was to be set is there already, and not
+// by us. It is left alone.
+type ForeignRuleError struct{ Rule Rule }
+
+// Error says what is in the way and how to remove it.
+func (e *ForeignRuleError) Error() string {
+	return fmt.Sprintf("set rule %s: it is there already, %v, and stays when the router releases its rules: "+
+		"remove it from every director (ip rule)", e.Rule, ErrForeign)
+}
+
+// Unwrap makes errors.Is(err, ErrForeign) true.
+func (e *ForeignRuleError) Unwrap() error { return ErrForeign }
+
+// ForeignLinkError means that an interface has the name of one that was to be
+// made. It is left alone.
+type ForeignLinkError struct {
+	Link    VirtualLink
+	Present string // what is there
+}
+
+// Error says what is in the way and what to do.
+func (e *ForeignLinkError) Error() string {
+	return fmt.Sprintf("make interface %s on %s: %s of that name is there already, %v: rename or remove it (ip link del %s)",
+		e.Link.Name, e.Link.Parent, e.Present, ErrForeign, e.Link.Name)
+}
+
+// Unwrap makes errors.Is(err, ErrForeign) true.
+func (e *ForeignLinkError) Unwrap() error { return ErrForeign }
 
 // InterfaceError means that there is no interface of the name. Its text leaves
 // the name to the caller, who is speaking of that interface.
@@ -59,6 +109,24 @@ func remedy(err error) string {
 		return ": the kernel is short of memory; it is tried again"
 	}
 	return ""
+}
+
+// routeRemedy is remedy for a route.
+func routeRemedy(err error, r Route) string {
+	switch {
+	case errors.Is(err, errRoute):
+		return ""
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
+		return fmt.Sprintf(": no interface has an address in a network of the gateway %s that is up now: "+
+			"check the gateway, and the prefix lengths of the addresses (ip address)", r.Via)
+	case errors.Is(err, unix.ENETDOWN):
+		return ": its interface is down (ip link)"
+	case errors.Is(err, unix.EINVAL) && r.Interface == "" && r.Via.IsLinkLocalUnicast():
+		return ": every interface has that network: name the one that is meant"
+	case errors.Is(err, unix.EINVAL) && r.Source.IsValid():
+		return fmt.Sprintf(": its source %s must be an address of this host, the router's own for example", r.Source)
+	}
+	return remedy(err)
 }
 
 // gone reports whether an error says that the address or the interface is not

@@ -1,7 +1,6 @@
 package network
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -14,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// events is a socket for the kernel's reports of interfaces and addresses: one
-// for all, so that they come in the order in which they happened. It is made
+// events is a socket for the kernel's reports of interfaces, addresses, routes and
+// rules: one for all, so that they come in the order in which they happened. It is made
 // when the manager is, in its network namespace, and listens only while someone
 // watches. The library's subscriptions cannot be used for this: they end at the
-// first overflow, and mix up the order of the two kinds.
+// first overflow, and mix up the order of the kinds.
 type events struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -29,7 +28,10 @@ type events struct {
 const eventQueue = 8 << 20
 
 // eventGroups are the multicast groups of rtnetlink that are listened to.
-var eventGroups = []int{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR}
+var eventGroups = []int{
+	unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
+}
 
 func openEvents() (*events, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
@@ -39,6 +41,9 @@ func openEvents() (*events, error) {
 	e := &events{file: os.NewFile(uintptr(fd), "rtnetlink"), buf: make([]byte, 64<<10)} //nolint:gosec // a descriptor
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, errors.Join(os.NewSyscallError("bind", err), e.file.Close())
+	}
+	if err := filterRoutes(fd); err != nil {
+		return nil, errors.Join(err, e.file.Close())
 	}
 	e.queue(fd, eventQueue)
 	if e.raw, err = e.file.SyscallConn(); err != nil {
@@ -129,17 +134,16 @@ func parseLink(data []byte) (index int, l knownLink, ok bool) {
 		return 0, knownLink{}, false
 	}
 	head := nl.DeserializeIfInfomsg(data)
-	attrs, err := nl.ParseRouteAttr(data[unix.SizeofIfInfomsg:])
-	if head.Family != unix.AF_UNSPEC || err != nil {
+	if head.Family != unix.AF_UNSPEC {
 		return 0, knownLink{}, false
 	}
 	l.up = isUp(head.Flags)
-	for _, a := range attrs {
-		switch a.Attr.Type {
+	for kind, value := range attributes(data[unix.SizeofIfInfomsg:]) {
+		switch kind {
 		case unix.IFLA_IFNAME:
-			l.name = unix.ByteSliceToString(a.Value)
+			l.name = unix.ByteSliceToString(value)
 		case unix.IFLA_ADDRESS:
-			copy(l.mac[:], a.Value)
+			copy(l.mac[:], value)
 		}
 	}
 	return int(head.Index), l, l.name != ""
@@ -151,25 +155,19 @@ func parseAddress(data []byte) (index int, p present, ok bool) {
 		return 0, present{}, false
 	}
 	head := nl.DeserializeIfAddrmsg(data)
-	attrs, err := nl.ParseRouteAttr(data[unix.SizeofIfAddrmsg:])
-	if err != nil {
-		return 0, present{}, false
-	}
 	a := netlink.Addr{Flags: int(head.Flags)}
 	var local, address []byte
-	for _, attr := range attrs {
-		switch attr.Attr.Type {
+	for kind, value := range attributes(data[unix.SizeofIfAddrmsg:]) {
+		switch kind {
 		case unix.IFA_LOCAL:
-			local = attr.Value
+			local = value
 		case unix.IFA_ADDRESS:
-			address = attr.Value // the other end, where there is one
+			address = value // the other end, where there is one
 		case unix.IFA_FLAGS:
-			if len(attr.Value) >= 4 {
-				a.Flags = int(binary.NativeEndian.Uint32(attr.Value))
-			}
+			a.Flags = int(number(value))
 		case netlink.IFA_PROTO:
-			if len(attr.Value) >= 1 {
-				a.Protocol = int(attr.Value[0])
+			if len(value) >= 1 {
+				a.Protocol = int(value[0])
 			}
 		}
 	}

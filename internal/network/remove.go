@@ -10,12 +10,46 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// release removes what an owner had and has no more. What cannot be removed
-// stays with the owner, to be removed the next time.
+// release removes what an owner had and has no more, in the order that [Manager.Set]
+// describes. What cannot be removed stays with the owner, to be removed the next
+// time.
 func (m *Manager) release(ctx context.Context, had, has *holding) error {
-	if had == nil {
-		return nil
+	if err := ctx.Err(); err != nil {
+		has.inherit(had)
+		return err
 	}
+	errs := []error{
+		m.releaseRules(had, has),
+		m.releaseRoutes(had, has),
+		m.releaseLink(had, has),
+		m.releaseAddresses(ctx, had, has),
+	}
+	return errors.Join(errs...)
+}
+
+// inherit takes over what another holding has and this one has not.
+func (h *holding) inherit(had *holding) {
+	if h.link == 0 {
+		h.link = had.link
+	}
+	for k, a := range had.keys {
+		if _, has := h.keys[k]; !has {
+			h.keys[k] = a
+		}
+	}
+	for _, r := range had.routes {
+		if !containsRoute(h.routes, r.routeKey) {
+			h.routes = append(h.routes, r)
+		}
+	}
+	for _, r := range had.rules {
+		if !slices.Contains(h.rules, r) {
+			h.rules = append(h.rules, r)
+		}
+	}
+}
+
+func (m *Manager) releaseAddresses(ctx context.Context, had, has *holding) error {
 	var errs []error
 	var from []int
 	looked := false
@@ -31,12 +65,13 @@ func (m *Manager) release(ctx context.Context, had, has *holding) error {
 		err := ctx.Err()
 		if err == nil {
 			var removed bool
-			if removed, err = m.remove(k); removed && k.prefix.Addr().Is4() {
+			removed, err = m.remove(k)
+			if removed && k.prefix.Addr().Is4() {
 				from = append(from, k.index)
 			}
 		}
 		if err != nil {
-			errs = append(errs, removeError(k.prefix, had.keys[k], err))
+			errs = append(errs, removeError(k.prefix, had.keys[k].Interface, err))
 			has.keys[k] = had.keys[k]
 		}
 	}
@@ -45,7 +80,7 @@ func (m *Manager) release(ctx context.Context, had, has *holding) error {
 
 // sorted returns keys in a stable order, so that the same change makes the same
 // calls.
-func sorted(keys map[key]string) []key {
+func sorted(keys map[key]Address) []key {
 	out := make([]key, 0, len(keys))
 	for k := range keys {
 		out = append(out, k)
@@ -98,10 +133,13 @@ func (m *Manager) delete(k key) error {
 	return nil
 }
 
-// repair puts back the held addresses that went away beside a removed one. With
-// promote_secondaries off, the kernel removes with the first IPv4 address of a
-// subnet all others of that subnet.
+// repair puts back what is held and went away beside a removed IPv4 address. With
+// promote_secondaries off, the kernel removes with the first one of a subnet all
+// others of that subnet, and with the last one of an interface all its routes.
 func (m *Manager) repair(interfaces []int) error {
+	if len(interfaces) == 0 {
+		return nil
+	}
 	slices.Sort(interfaces)
 	var errs []error
 	for _, index := range slices.Compact(interfaces) {
@@ -114,99 +152,20 @@ func (m *Manager) repair(interfaces []int) error {
 			}
 			continue
 		}
+		if v.size == 0 {
+			m.repairRoutes(key{index, netip.PrefixFrom(netip.IPv4Unspecified(), 0)}, true)
+		}
 		for _, owner := range m.owners {
 			for _, k := range sorted(owner.keys) {
 				if k.view() != at || len(v.addrs[k.prefix.Addr()]) > 0 {
 					continue
 				}
-				_, err := m.put(Address{Prefix: k.prefix, Interface: owner.keys[k]}, owner.lease)
+				alone := v.size == 0
+				_, err := m.put(owner.keys[k], owner.lease, owner)
 				errs = append(errs, err)
+				m.repairRoutes(k, alone)
 			}
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Remove deletes those of the addresses that carry our mark, whoever set them.
-// It is for a process that cleans up after another one. An address that is not
-// there, or not ours, is no error.
-func (m *Manager) Remove(ctx context.Context, addresses []Address) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	clear(m.views)
-	var errs []error
-	for _, a := range addresses {
-		if err := ctx.Err(); err != nil {
-			errs = append(errs, fmt.Errorf("remove addresses: %w", err))
-			break
-		}
-		prefix, ok := normal(a.Prefix)
-		index, err := m.index(a.Interface)
-		if !ok || gone(err) {
-			continue
-		}
-		if err == nil {
-			err = m.removeMarked(key{index, prefix})
-		}
-		if err != nil {
-			errs = append(errs, removeError(a.Prefix, a.Interface, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (m *Manager) removeMarked(k key) error {
-	v, err := m.view(k.view())
-	if gone(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, p := range v.addrs[k.prefix.Addr()] {
-		if p.prefix == k.prefix && p.protocol == Protocol {
-			return m.delete(k)
-		}
-	}
-	return nil
-}
-
-// Sweep removes the addresses that carry our mark, that no owner holds and that
-// wanted (nil: nothing) does not want: what a crash left behind. It returns what
-// it removed.
-func (m *Manager) Sweep(ctx context.Context, wanted func(Address) bool) ([]Address, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	clear(m.views)
-	all, err := m.handle.AddrList(nil, netlink.FAMILY_ALL)
-	if err != nil {
-		return nil, fmt.Errorf("look for addresses left by a predecessor: %w%s", err, remedy(err))
-	}
-	var removed []Address
-	var errs []error
-	var from []int
-	for i := range all {
-		p, ok := presentAddress(&all[i])
-		if !ok || p.protocol != Protocol {
-			continue
-		}
-		k := key{all[i].LinkIndex, p.prefix}
-		name, err := m.name(k.index)
-		if gone(err) {
-			continue // and its addresses with it
-		}
-		a := Address{Prefix: p.prefix, Interface: name}
-		if m.held(k, nil) || (wanted != nil && wanted(a)) {
-			continue
-		}
-		if err := errors.Join(ctx.Err(), m.delete(k)); err != nil {
-			errs = append(errs, removeError(a.Prefix, a.Interface, err))
-			continue
-		}
-		removed = append(removed, a)
-		if p.prefix.Addr().Is4() {
-			from = append(from, k.index)
-		}
-	}
-	return removed, errors.Join(append(errs, m.repair(from))...)
 }

@@ -41,14 +41,15 @@ func (k key) view() viewKey { return viewKey{k.index, k.prefix.Addr().Is6()} }
 // present is an address that an interface has.
 type present struct {
 	prefix    netip.Prefix
+	label     string // of an IPv4 address
 	protocol  int
 	permanent bool
 	routed    bool // with a route to its network
 	usable    bool // not waiting for, or failed in, duplicate address detection
 }
 
-// refresh forgets what is too old to rely on.
-func (m *Manager) refresh() {
+// refreshViews forgets what is too old to rely on.
+func (m *Manager) refreshViews() {
 	for k, v := range m.views {
 		if v.size <= crowded || time.Since(v.at) > moment {
 			delete(m.views, k)
@@ -116,32 +117,35 @@ func presentAddress(a *netlink.Addr) (present, bool) {
 	prefix, ok := toPrefix(a.IPNet)
 	const doubtful = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
 	return present{
-		prefix: prefix, protocol: a.Protocol,
+		prefix: prefix, label: a.Label, protocol: a.Protocol,
 		permanent: uint32(a.ValidLft) == math.MaxUint32, //nolint:gosec // 32 bits in the kernel
 		routed:    a.Flags&unix.IFA_F_NOPREFIXROUTE == 0,
 		usable:    a.Flags&doubtful == 0 || a.Flags&unix.IFA_F_OPTIMISTIC != 0,
 	}, ok
 }
 
-// kernelAddress is an address in the kernel's terms. routed: its IPv6 network is
-// on the interface through someone else's address.
-func kernelAddress(k key, lease time.Duration, routed bool) *netlink.Addr {
+// kernelAddress is an address in the kernel's terms. covered: it is not to bring
+// a route to its network.
+func kernelAddress(k key, lease time.Duration, covered bool) *netlink.Addr {
 	a := &netlink.Addr{IPNet: ipNet(k.prefix), LinkIndex: k.index, Protocol: Protocol}
 	if lease > 0 {
 		a.ValidLft = int(math.Ceil(lease.Seconds()))
 		a.PreferedLft = a.ValidLft
 	}
+	if covered {
+		a.Flags |= unix.IFA_F_NOPREFIXROUTE
+	}
 	if k.prefix.Addr().Is4() {
+		if covered {
+			a.Broadcast = net.IPv4zero // that of the network is another's, too
+		}
 		return a
 	}
 	// Duplicate address detection would keep a VIP unusable for a second at each
 	// takeover, and in a split brain for good; the election has decided already.
 	a.Flags |= unix.IFA_F_NODAD
-	// The route to the network would get the lease's lifetime and, where a router's
-	// advertisement made it, lose it with the VIP: the host would then be cut off
-	// from its own network until the next advertisement. A /128 has no network.
-	if routed || k.prefix.IsSingleIP() {
-		a.Flags |= unix.IFA_F_NOPREFIXROUTE
+	if k.prefix.IsSingleIP() {
+		a.Flags |= unix.IFA_F_NOPREFIXROUTE // a /128 has no network
 	}
 	return a
 }

@@ -94,7 +94,7 @@ func (p *Pulse) runDirector(ctx context.Context, hello link.Hello) error {
 	talk, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
 	greeted := make(chan struct{})
-	go p.listen(conn, greeted)
+	go p.listen(talk, conn, greeted)
 	go p.talk(talk, conn, hello, greeted)
 
 	ended := make(chan error, 1)
@@ -127,6 +127,7 @@ func (p *Pulse) talk(ctx context.Context, conn *link.Conn, hello link.Hello, gre
 	case <-ctx.Done():
 		return
 	}
+	p.publish(ctx)
 	for {
 		messages, ok := p.out.take(ctx)
 		if !ok {
@@ -142,7 +143,7 @@ func (p *Pulse) talk(ctx context.Context, conn *link.Conn, hello link.Hello, gre
 }
 
 // listen carries out what the director says; its greeting closes greeted.
-func (p *Pulse) listen(conn *link.Conn, greeted chan<- struct{}) {
+func (p *Pulse) listen(ctx context.Context, conn *link.Conn, greeted chan<- struct{}) {
 	greet := sync.OnceFunc(func() { close(greeted) })
 	for {
 		m, err := conn.Receive()
@@ -162,8 +163,14 @@ func (p *Pulse) listen(conn *link.Conn, greeted chan<- struct{}) {
 			greet()
 		case m.Configure != nil:
 			p.configure(*m.Configure)
+		case m.Ask != nil:
+			p.publishStatus(ctx)
 		case m.Command != nil:
 			go p.command(conn, *m.Command)
+		case m.Tracked != nil:
+			p.speaker.Tracked(m.Tracked.Router, m.Tracked.Tracks)
+		case m.Synced != nil:
+			p.speaker.Synced(m.Synced.Router)
 		case m.Reloaded != nil:
 			p.manager.ready()
 		}
@@ -182,7 +189,7 @@ func (p *Pulse) configure(c link.Configure) {
 	p.opts.SetLog(c.LogLevel, c.LogFormat)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := p.speaker.Configure(ctx, c.Routers); err != nil {
+	if err := p.speaker.Configure(ctx, c.Routers, c.Groups); err != nil {
 		p.log.Error("configuring the routers failed", "error", err)
 		return
 	}

@@ -152,7 +152,7 @@ func TestConversation(t *testing.T) {
 		t.Errorf("an unknown action: %q", m.Reply.Error)
 	}
 	_, m = r.serving(0, "a will", func(m link.Message) bool { return m.Will != nil && len(m.Will.Adverts) == 1 })
-	if len(m.Will.Addresses) != 1 || m.Will.Adverts[0].Payload[2] != 0 {
+	if m.Will.Addresses() != 1 || m.Will.Adverts[0].Advert.Priority != 0 {
 		t.Errorf("the will of a master: %+v", m.Will)
 	}
 	if err := run.stop(); err != nil {

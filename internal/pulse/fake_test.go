@@ -215,10 +215,11 @@ func running(t *testing.T, r *troupe, h *host, reload, dump <-chan struct{}) *pe
 		Director: r.next, Reload: reload, Dump: dump,
 		Edges: speaker.Edges{
 			Network:  h,
-			OpenConn: func(string) (speaker.Conn, error) { return &conn{closed: make(chan struct{})}, nil },
-			OpenAnnounce: func(string) (speaker.Announcer, error) {
+			OpenConn: func(string, wire.Family) (speaker.Conn, error) { return &conn{closed: make(chan struct{})}, nil },
+			OpenAnnounce: func(string, *[6]byte) (speaker.Announcer, error) {
 				return announcer{}, nil
 			},
+			OpenConflicts: func(string) (speaker.ConflictWatch, error) { return nil, errors.New("no conflicts here") },
 		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -259,7 +260,7 @@ func (h *host) holds() bool {
 	return h.held
 }
 
-func (h *host) Sweep(context.Context, func(network.Address) bool) ([]network.Address, error) {
+func (h *host) Sweep(context.Context) ([]string, error) {
 	return nil, nil
 }
 

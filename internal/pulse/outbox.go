@@ -82,7 +82,7 @@ func (o *outbox) take(ctx context.Context) ([]link.Message, bool) {
 func (o *outbox) putBack(unsent []link.Message) {
 	var events []link.Message
 	for _, m := range unsent {
-		if m.Transition != nil {
+		if m.Transition != nil || m.Notice != nil {
 			events = append(events, m)
 		}
 	}

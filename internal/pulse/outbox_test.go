@@ -24,7 +24,7 @@ func show(messages []link.Message) []string {
 	for _, m := range messages {
 		switch {
 		case m.Will != nil:
-			out = append(out, fmt.Sprintf("will%d", len(m.Will.Addresses)))
+			out = append(out, fmt.Sprintf("will%d", m.Will.Addresses()))
 		case m.Status != nil:
 			out = append(out, fmt.Sprintf("status%d", m.Status.At.Unix()))
 		case m.Transition != nil:
@@ -60,11 +60,11 @@ func TestOutboxOrder(t *testing.T) {
 	o := newOutbox()
 	o.setStatus(link.Status{At: time.Unix(1, 0)})
 	o.event(event(1))
-	o.setWill(speaker.Will{Addresses: make([]network.Address, 1)})
+	o.setWill(speaker.Will{States: []network.State{{Addresses: make([]network.Address, 1)}}})
 	o.event(link.Message{Order: link.OrderReload})
 	o.event(event(2))
 	o.setStatus(link.Status{At: time.Unix(2, 0)})
-	o.setWill(speaker.Will{Addresses: make([]network.Address, 2)})
+	o.setWill(speaker.Will{States: []network.State{{Addresses: make([]network.Address, 2)}}})
 	wantNext(t, o, "will2", "1", "reload", "2", "status2")
 	wantNothing(t, o)
 	o.event(event(3))

@@ -50,13 +50,13 @@ type Pulse struct {
 // New returns a pulse.
 func New(opts Options) *Pulse {
 	p := &Pulse{opts: opts, log: opts.Log, out: newOutbox(), manager: newManager(opts.Log)}
-	p.speaker = speaker.New(opts.Log, opts.Edges, p.transition)
+	p.speaker = speaker.New(opts.Log, opts.Edges, p.transition, p.notice)
 	return p
 }
 
-// statusEvery is how often the director gets a fresh status when nothing
-// happens.
-const statusEvery = 500 * time.Millisecond
+// statusEvery is how often the director gets a fresh status when nothing happens
+// and nobody asks: with hundreds of routers it is not small.
+const statusEvery = 2 * time.Second
 
 // Run runs the routers and the director until ctx ends, then stops as planned:
 // the addresses are handed over without loss, and the director ends after that.
@@ -120,17 +120,23 @@ func (p *Pulse) transition(t speaker.Transition) {
 	p.out.event(link.Message{Transition: &t})
 }
 
+// notice is called by the speaker, in its own goroutine.
+func (p *Pulse) notice(n speaker.Notice) {
+	p.out.event(link.Message{Notice: &n})
+}
+
 // reportStatus keeps the director's view and the will fresh.
 func (p *Pulse) reportStatus(ctx context.Context) {
 	ticker := time.NewTicker(statusEvery)
 	defer ticker.Stop()
 	for {
-		p.publish(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			p.publishStatus(ctx)
 		case <-p.speaker.Changed():
+			p.publish(ctx)
 		}
 	}
 }
@@ -143,6 +149,11 @@ func (p *Pulse) publish(ctx context.Context) {
 		return // stopping
 	}
 	p.out.setWill(will)
+	p.publishStatus(ctx)
+}
+
+// publishStatus puts the present status into the outbox.
+func (p *Pulse) publishStatus(ctx context.Context) {
 	status, err := p.speaker.Status(ctx)
 	if err != nil {
 		return

@@ -2,8 +2,6 @@ package speaker
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"time"
@@ -12,61 +10,78 @@ import (
 	"baton/internal/vrrp"
 )
 
-// Configure makes the speaker run exactly these routers. A router whose
-// specification did not change is not touched; one whose interface, id, version
-// or mode changed begins anew; one that is gone lets go at once.
-func (s *Speaker) Configure(ctx context.Context, specs []Router) error {
-	return s.call(ctx, func() { s.configure(specs) })
+// Configure makes the speaker run exactly these routers, in these groups. A
+// router whose specification did not change is not touched; one whose interface,
+// id, version or mode changed begins anew; one that is gone lets go at once.
+func (s *Speaker) Configure(ctx context.Context, specs []Router, groups []SyncGroup) error {
+	return s.call(ctx, func() { s.configure(specs, groups) })
 }
 
-func (s *Speaker) configure(specs []Router) {
+func (s *Speaker) configure(specs []Router, groups []SyncGroup) {
 	s.sweep()
-	wanted := map[string]bool{}
+	s.dissolve()
+	wanted := map[string]Router{}
+	clear(s.vips)
 	for _, spec := range specs {
-		wanted[spec.Name] = true
+		wanted[spec.Name] = spec
+		if spec.Priority == vrrp.OwnerPriority {
+			continue // its VIP may be the source of its adverts
+		}
+		for _, a := range slices.Concat(spec.Addresses, spec.Extra) {
+			s.vips[a.Prefix.Addr()] = true
+		}
 	}
 	for name, r := range s.routers {
-		if !wanted[name] {
+		if spec, ok := wanted[name]; !ok {
 			s.remove(r, "removed from the configuration")
+		} else if !sameIdentity(r.spec, spec) {
+			s.remove(r, "its interface, id or mode changed in the configuration")
 		}
 	}
+	fresh := map[*iface]bool{}
 	for order, spec := range specs {
 		r := s.routers[spec.Name]
-		if r != nil && !sameIdentity(r.spec, spec) {
-			s.remove(r, "its interface, id or mode changed in the configuration")
-			r = nil
-		}
-		if r == nil {
+		switch {
+		case r == nil:
 			r = s.add(spec)
-		} else {
+			r.eachIface(func(i *iface) { fresh[i] = true })
+		case !reflect.DeepEqual(r.spec, spec):
 			r.reconfigure(spec)
+			r.eachIface(func(i *iface) { fresh[i] = true })
 		}
 		r.order = order
 	}
+	s.join(groups)
+	for i := range fresh {
+		i.refresh()
+	}
+	for _, r := range s.routers {
+		r.interfaceChanged() // a group may blame other members now
+	}
 	s.closeUnused()
+	s.note()
 }
 
-// sweep removes, once, the addresses that a crashed predecessor left behind: by
-// now another router may own them.
+// sweep removes, once, what a crashed predecessor left behind: by now another
+// router may own it.
 func (s *Speaker) sweep() {
 	if s.swept {
 		return
 	}
 	s.swept = true
-	gone, err := s.edges.Network.Sweep(s.ctx, func(network.Address) bool { return false })
+	gone, err := s.edges.Network.Sweep(s.ctx)
 	if err != nil {
 		s.log.Error("looking for addresses left by a predecessor failed", "error", err)
 	}
-	for _, a := range gone {
-		s.log.Warn("removed an address that a predecessor left behind",
-			"address", a.Prefix, "interface", a.Interface)
+	for _, what := range gone {
+		s.log.Warn("removed what a predecessor left behind", "what", what)
 	}
 }
 
 // sameIdentity reports whether two specs are the same router on the wire.
 func sameIdentity(a, b Router) bool {
-	return a.Interface == b.Interface && a.ID == b.ID && a.Version == b.Version &&
-		(len(a.Peers) == 0) == (len(b.Peers) == 0)
+	return a.Interface == b.Interface && a.ID == b.ID && a.Version == b.Version && a.IPv6() == b.IPv6() &&
+		(len(a.Peers) == 0) == (len(b.Peers) == 0) && a.VirtualMAC == b.VirtualMAC
 }
 
 func (s *Speaker) add(spec Router) *router {
@@ -76,49 +91,81 @@ func (s *Speaker) add(spec Router) *router {
 		transitions: map[string]uint64{}, rejected: map[string]uint64{},
 	}
 	r.holder = newHolder(s, spec.Name, spec.GARP.Interval, func(held bool, err error) { r.didHold(held, err) })
-	r.iface = s.ifaces[spec.Interface]
-	if r.iface == nil {
-		r.iface = &iface{s: s, name: spec.Interface}
-		s.ifaces[spec.Interface] = r.iface
-		r.iface.problem = "not looked at yet"
-	}
 	s.routers[spec.Name] = r
+	r.takeSpec()
+	r.weigh(time.Now())
 	r.election = vrrp.New(r.electionSpec(), time.Now())
-	r.iface.refresh()
 	return r
+}
+
+// takeSpec makes everything that follows from the specification.
+func (r *router) takeSpec() {
+	for _, p := range r.paths {
+		p.iface.detach(r)
+	}
+	r.makePaths()
+	for _, p := range r.paths {
+		p.iface.attach(r)
+	}
+	r.lastFrom = append(r.lastFrom, make([]time.Time, max(0, len(r.paths)-len(r.lastFrom)))...)
+	r.makeTracks()
 }
 
 // remove ends a router at once: its peers take over after their skew.
 func (s *Speaker) remove(r *router, why string) {
 	r.step(vrrp.Event{Kind: vrrp.Failed, Reason: why})
-	r.holder.close()
+	r.holder.end()
+	r.closeSender()
+	for _, p := range r.paths {
+		p.iface.detach(r)
+	}
+	s.schedule.plan(r, time.Time{})
 	delete(s.routers, r.spec.Name)
 }
 
 func (r *router) reconfigure(spec Router) {
-	if reflect.DeepEqual(r.spec, spec) {
-		return
-	}
 	old := r.spec
 	r.spec, r.vips = spec, spec.VIPs()
+	r.takeSpec()
 	r.holder.setPause(spec.GARP.Interval)
 	r.log.Info("router reconfigured", "priority", spec.Priority, "addresses", len(spec.Addresses))
 	r.stranger = ""
-	r.interfaceChanged()
-	addressesChanged := !slices.Equal(old.Addresses, spec.Addresses) || old.Lease != spec.Lease
-	if r.wantHeld && addressesChanged {
+	if r.wantHeld && !sameHoldings(old, spec) {
 		r.hold(time.Now())
 	}
 }
 
-// interfaceChanged makes the election follow what is known of the interface.
+// sameHoldings reports whether two specs want the same of the kernel.
+func sameHoldings(a, b Router) bool {
+	return slices.Equal(a.Addresses, b.Addresses) && slices.Equal(a.Extra, b.Extra) &&
+		slices.Equal(a.Routes, b.Routes) && slices.Equal(a.Rules, b.Rules) && a.Lease == b.Lease
+}
+
+// interfaceChanged makes the election follow what is known of the interfaces
+// and of everything that is tracked.
 func (r *router) interfaceChanged() {
 	if r.stopped {
 		return
 	}
-	problem := r.iface.problem
+	now := time.Now()
+	r.lookAtTracks(now)
+	r.weigh(now)
+	for n, p := range r.paths {
+		was := p.problem
+		p.problem = r.look(p)
+		if n > 0 && was != p.problem {
+			r.pathChanged(now, p)
+		}
+	}
+	problem := r.broken
 	if problem == "" {
-		problem = r.findSource()
+		problem = r.paths[0].problem
+	}
+	if problem == "" {
+		problem = r.openSender()
+	}
+	if problem == "" {
+		problem = r.trackFault()
 	}
 	if problem != "" {
 		r.step(vrrp.Event{Kind: vrrp.Failed, Reason: problem})
@@ -126,57 +173,78 @@ func (r *router) interfaceChanged() {
 	}
 	spec := r.electionSpec()
 	r.step(vrrp.Event{Kind: vrrp.Configured, Spec: &spec})
+	r.waiting = ""
 	switch r.election.State() {
 	case vrrp.Init:
-		r.step(vrrp.Event{Kind: vrrp.Startup})
+		if r.waiting = r.trackUnknown(); r.waiting == "" {
+			r.step(vrrp.Event{Kind: vrrp.Startup})
+		}
 	case vrrp.Fault:
 		r.step(vrrp.Event{Kind: vrrp.Recovered})
 	}
 }
 
-// findSource sets the source of our adverts, or returns why there is none.
-func (r *router) findSource() string {
-	if r.spec.Source.IsValid() {
-		if !r.iface.has(r.spec.Source) {
-			return fmt.Sprintf("the source address %s is not on interface %s yet", r.spec.Source, r.spec.Interface)
-		}
-		r.source = r.spec.Source
+// pathChanged reports that a further path for adverts works, or does not.
+func (r *router) pathChanged(now time.Time, p *path) {
+	state, why := "works", "adverts go and come on "+p.iface.name
+	if p.problem != "" {
+		state, why = "lost", p.problem
+	}
+	r.log.Info("heartbeat path changed", "on", p.iface.name, "to", state, "reason", why)
+	r.s.tell(Notice{At: now, Router: r.spec.Name, From: "heartbeat on " + p.iface.name, To: state, Reason: why})
+}
+
+// openSender opens what sends adverts with the virtual hardware address, or
+// returns why it cannot.
+func (r *router) openSender() string {
+	if !r.spec.VirtualMAC || r.sender != nil && r.senderIndex == r.paths[0].iface.link.Index {
 		return ""
 	}
-	if r.source.IsValid() && r.iface.has(r.source) && !r.s.isVIP(r.source) {
-		return ""
+	r.closeSender()
+	sender, err := r.s.edges.OpenSender(r.spec.Interface, r.family(), r.virtualLink().MAC)
+	if err != nil {
+		return err.Error()
 	}
-	source, ok := r.iface.primary(r.s.isVIP)
-	if !ok {
-		return fmt.Sprintf("interface %s has no IPv4 address of its own to send adverts from: give it one", r.spec.Interface)
-	}
-	r.source = source
+	r.sender, r.senderIndex = sender, r.paths[0].iface.link.Index
 	return ""
 }
 
-// isVIP reports whether any router has the address as a VIP; an owner's
-// (priority 255) own address is one and still a source.
-func (s *Speaker) isVIP(a netip.Addr) bool {
-	for _, r := range s.routers {
-		if r.spec.Priority != vrrp.OwnerPriority && slices.Contains(r.vips, a) {
-			return true
+func (r *router) closeSender() {
+	if r.sender == nil {
+		return
+	}
+	if err := r.sender.Close(); err != nil {
+		r.log.Warn("closing a socket failed", "error", err)
+	}
+	r.sender = nil
+}
+
+// eachIface calls f with every interface that the router sends on or tracks.
+func (r *router) eachIface(f func(*iface)) {
+	for _, p := range r.paths {
+		f(p.iface)
+	}
+	for _, t := range r.tracks {
+		if t.iface != nil {
+			f(t.iface)
 		}
 	}
-	return false
+}
+
+func (r *router) uses(i *iface) (used bool) {
+	r.eachIface(func(j *iface) { used = used || i == j })
+	return used
 }
 
 // applyChange follows a change that the kernel reported.
 func (s *Speaker) applyChange(c network.Change) {
 	for _, r := range s.routers {
 		if r.wantHeld && r.misses(c) {
-			r.log.Warn("an address was taken away by someone else; putting it back", "address", c.Prefix,
-				"on", c.Interface)
-			r.hold(time.Now())
-			r.holder.tell(1)
+			r.restore(c)
 		}
 	}
-	if s.isVIP(c.Prefix.Addr()) {
-		return // our own doing: every renewal of a lease is reported
+	if s.vips[c.Prefix.Addr()] || c.Kind == network.RouteRemoved || c.Kind == network.RuleRemoved {
+		return // our own doing: every takeover is reported
 	}
 	for _, i := range s.ifaces {
 		if i.name == c.Interface || i.name == c.OldName || c.Kind == network.Resync {
@@ -185,15 +253,60 @@ func (s *Speaker) applyChange(c network.Change) {
 	}
 }
 
+// restore puts back what somebody else took away.
+func (r *router) restore(c network.Change) {
+	r.hold(time.Now())
+	if c.Kind == network.Resync {
+		return // reports were lost; perhaps nothing is missing
+	}
+	if c.Kind == network.AddressRemoved || c.Kind == network.LinkGone {
+		r.holder.tell(1)
+	}
+	if !r.s.limit.allow(r.spec.Name + "/restore/" + c.String()) {
+		return
+	}
+	r.log.Warn("taken away by someone else; putting it back", "what", c.String())
+	r.s.tell(Notice{
+		At: time.Now(), Router: r.spec.Name, From: c.String(), To: "restored",
+		Reason: "someone else took it away while this director owns it",
+	})
+}
+
+// misses reports whether the change took away something of this router's.
+func (r *router) misses(c network.Change) bool {
+	switch c.Kind {
+	case network.AddressRemoved:
+		return slices.ContainsFunc(r.state().state.Addresses, func(a network.Address) bool {
+			return a.Interface == c.Interface && a.Prefix.Addr() == c.Prefix.Addr()
+		})
+	case network.RouteRemoved:
+		return len(r.spec.Routes) > 0
+	case network.RuleRemoved:
+		return len(r.spec.Rules) > 0
+	case network.LinkGone, network.LinkDown:
+		link := r.state().state.Link
+		return link != nil && link.Name == c.Interface
+	case network.Resync:
+		return true
+	}
+	return false
+}
+
 func (s *Speaker) closeUnused() {
 	for name, i := range s.ifaces {
 		used := false
 		for _, r := range s.routers {
-			used = used || r.iface == i
+			used = used || r.uses(i)
 		}
 		if !used {
-			i.closeConn()
+			i.closeConns()
 			delete(s.ifaces, name)
+			continue
+		}
+		for _, f := range families {
+			if i.socket(f).users == 0 {
+				i.closeConn(f)
+			}
 		}
 	}
 }
@@ -211,12 +324,7 @@ func (s *Speaker) status() Status {
 	return out
 }
 
-// misses reports whether the change took one of this router's addresses away.
-func (r *router) misses(c network.Change) bool {
-	if c.Kind != network.AddressRemoved {
-		return false
-	}
-	return slices.ContainsFunc(r.spec.Addresses, func(a network.Address) bool {
-		return a.Interface == c.Interface && a.Prefix.Addr() == c.Prefix.Addr()
-	})
+// linkChanged is called by the network when the kernel reports a change.
+func (s *Speaker) linkChanged(c network.Change) {
+	s.post(func() { s.applyChange(c) })
 }

@@ -3,7 +3,6 @@ package speaker
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +31,12 @@ func (s RouterStatus) Explain(now time.Time) []string {
 		out = append(out, fmt.Sprintf("It takes no part in the election, and %s not on this director.", s.vipsAre()))
 	}
 	out = append(out, s.explainResigned()...)
+	if s.ClockSkew.Abs() >= warnSkew {
+		out = append(out, fmt.Sprintf("The peer's clock differs from ours by %s. Beyond a tolerance (5s, or three intervals) "+
+			"directors with an HMAC do not believe each other, and both become master: check NTP on both.", span(s.ClockSkew.Abs())))
+	}
+	out = append(out, s.explainTracks()...)
+	out = append(out, s.explainHeartbeats(now)...)
 	if s.Problem != "" && s.Problem != e.Reason {
 		out = append(out, "Problem: "+s.Problem)
 	}
@@ -65,6 +70,11 @@ func (s RouterStatus) explainMaster(now time.Time) []string {
 			"for a time both were. Usually adverts pass in one direction only: look at the firewalls and the switch between them.",
 			count(s.Rivals, "advert"), last))
 	}
+	if s.Conflicts > 0 {
+		out = append(out, fmt.Sprintf("Somebody else announced one of its addresses %s, the last time: %s. "+
+			"Each time it was announced again from here. Look for a host with the same address: the switch knows the port of that hardware address.",
+			times(s.Conflicts), s.LastConflict))
+	}
 	if e.Priority == vrrp.OwnerPriority {
 		return append(out, fmt.Sprintf(
 			"Nobody can have a higher priority than 255. It ends when %s fails, or with \"baton failover %s\".",
@@ -76,8 +86,9 @@ func (s RouterStatus) explainMaster(now time.Time) []string {
 
 func (s RouterStatus) explainBackup(now time.Time) []string {
 	e := s.Election
-	wait := vrrp.DownInterval(e.Priority, e.Interval)
 	switch {
+	case e.Wants:
+		return []string{s.explainGroup()}
 	case !e.Owner.IsValid():
 		return []string{fmt.Sprintf("No master has been heard yet. It takes over %s, unless one is heard before.", until(now, e.MasterDown))}
 	case e.OwnerPriority == 0:
@@ -86,7 +97,7 @@ func (s RouterStatus) explainBackup(now time.Time) []string {
 	}
 	out := []string{
 		fmt.Sprintf("%s owns %s, with priority %d; its last advert came %s.", e.Owner, s.vips(), e.OwnerPriority, ago(now, e.LastHeard)),
-		fmt.Sprintf("It takes over when nothing is heard of the master for %s, or at once when the master gives up.", span(wait)),
+		fmt.Sprintf("It takes over when nothing is heard of the master for %s, or at once when the master gives up.", span(e.DownInterval)),
 	}
 	if why := s.preemption(now); why != "" {
 		out = append(out, why)
@@ -108,6 +119,10 @@ func (s RouterStatus) preemption(now time.Time) string {
 	case !s.Spec.Preempt && s.Spec.Priority != vrrp.OwnerPriority:
 		return fmt.Sprintf("Its own priority %d is higher than the master's %d, but preempt is false: "+
 			"it leaves the addresses where they work. \"baton failover\" on the master moves them.", e.Priority, e.OwnerPriority)
+	case now.Before(e.PreemptAt) && e.Unsynced:
+		return fmt.Sprintf("Its own priority %d is higher than the master's %d: it takes over when its connection table has caught up "+
+			"with the master's, or %s at the latest (preempt_after_sync %s, preempt_delay %s).", e.Priority, e.OwnerPriority,
+			until(now, e.PreemptAt), span(s.Spec.PreemptAfterSync), span(s.Spec.PreemptDelay))
 	case now.Before(e.PreemptAt):
 		return fmt.Sprintf("Its own priority %d is higher than the master's %d: it takes over when its preempt_delay of %s ends, %s.",
 			e.Priority, e.OwnerPriority, span(s.Spec.PreemptDelay), until(now, e.PreemptAt))
@@ -119,8 +134,15 @@ func (s RouterStatus) preemption(now time.Time) string {
 func (s RouterStatus) explainFault() []string {
 	return []string{
 		fmt.Sprintf("While that lasts it takes no part in the election, and %s not on this director: a peer that hears no master takes over.", s.vipsAre()),
-		fmt.Sprintf("It takes part again by itself as soon as that is repaired. \"ip -br addr show dev %s\" shows the interface.", s.Spec.Interface),
+		"It takes part again by itself as soon as that is repaired." + s.whereToLook(),
 	}
+}
+
+func (s RouterStatus) whereToLook() string {
+	if !strings.HasPrefix(s.Election.Reason, "interface "+s.Spec.Interface+" ") {
+		return ""
+	}
+	return fmt.Sprintf(" \"ip -br addr show dev %s\" shows the interface.", s.Spec.Interface)
 }
 
 func (s RouterStatus) explainResigned() []string {
@@ -168,50 +190,6 @@ func (s RouterStatus) passes() string {
 		return "multicast to " + vrrp.GroupIPv6.String()
 	}
 	return "multicast to " + vrrp.GroupIPv4.String()
-}
-
-func (s RouterStatus) explainRejected() []string {
-	reasons := make([]string, 0, len(s.Rejected))
-	for r, n := range s.Rejected {
-		if n > 0 {
-			reasons = append(reasons, r)
-		}
-	}
-	slices.Sort(reasons)
-	for i, r := range reasons {
-		reasons[i] = fmt.Sprintf("%s not believed (%s): %s.", wereWas(s.Rejected[r], "packet"), r, s.cause(vrrp.Reject(r)))
-	}
-	return reasons
-}
-
-// cause names the likely cause of a rejection and its remedy.
-func (s RouterStatus) cause(r vrrp.Reject) string {
-	switch r {
-	case vrrp.RejectLength:
-		return "longer or shorter than the number of addresses in it says; a peer with authentication (keepalived: auth_type) or a damaged packet"
-	case vrrp.RejectVersion:
-		return fmt.Sprintf("a peer speaks another version than %d; keepalived needs vrrp_version %d", s.Spec.Version, s.Spec.Version)
-	case vrrp.RejectType:
-		return "no advertisement; VRRP has no other packets, so something else uses protocol 112 (CARP does)"
-	case vrrp.RejectChecksum:
-		return "the checksum is wrong in both of its forms; damaged on the way, or something else uses protocol 112 (CARP does)"
-	case vrrp.RejectInterval:
-		return "it announces an interval of 0; the sender is broken"
-	case vrrp.RejectCount:
-		return "it names no address; configure the addresses on the peer, too"
-	case vrrp.RejectTTL:
-		return "its TTL is not 255, so it crossed a router; routers that share addresses must be on one link, or name each other as peers"
-	case vrrp.RejectPeer:
-		if len(s.Spec.Peers) == 0 {
-			return "it came by unicast, and this router uses multicast; name peers on both sides, or on none"
-		}
-		return fmt.Sprintf("it came from none of the peers %s, or by multicast; correct peers here, or the sender's source and peers", join(s.Spec.Peers))
-	case vrrp.RejectSelf:
-		return fmt.Sprintf("it came from our own address %s; another host has the same address, or the switch has a loop", source(s.Source))
-	case vrrp.RejectUnknown:
-		return "it is for another id than is configured here"
-	}
-	return "for a reason that this version cannot explain"
 }
 
 func (s RouterStatus) vips() string {

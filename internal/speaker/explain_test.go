@@ -32,6 +32,7 @@ func explained(state vrrp.State, reason string, change ...func(*RouterStatus)) R
 	for _, c := range change {
 		c(&s)
 	}
+	s.Election.DownInterval = vrrp.DownInterval(s.Election.Priority, s.Election.Interval)
 	return s
 }
 
@@ -166,6 +167,47 @@ func TestExplain(t *testing.T) {
 			"While that lasts it takes no part in the election, and 10.0.0.100/24 is not on this director: a peer that hears no master takes over.",
 			`It takes part again by itself as soon as that is repaired. "ip -br addr show dev eth0" shows the interface.`,
 		}},
+		{"fault of a tracked object", explained(vrrp.Fault, "tracked ping 10.0.0.254: no answer within 1s"), []string{
+			"Router web (id 51 on eth0) is in state fault since 2026-01-31 00:53:06, for 3h12m: tracked ping 10.0.0.254: no answer within 1s.",
+			"While that lasts it takes no part in the election, and 10.0.0.100/24 is not on this director: a peer that hears no master takes over.",
+			"It takes part again by itself as soon as that is repaired.",
+		}},
+		{"backup that its group holds up", backup(func(s *RouterStatus) {
+			s.Election.Wants, s.Group, s.GroupWaitsFor = true, "edge", []string{"lan", "dmz"}
+		}), []string{
+			backupHead, "It hears no master that it would leave alone, but the routers of sync group edge become master together, " +
+				`and it waits for lan, dmz: "baton explain router lan" says why.`,
+		}},
+		{"backup that waits for its connections", backup(hears(100), func(s *RouterStatus) {
+			s.Spec.PreemptAfterSync = 30 * time.Second
+			s.Election.Unsynced, s.Election.PreemptAt = true, explainNow.Add(20*time.Second)
+		}), []string{
+			backupHead, hearsText("100"), takesOver,
+			"Its own priority 150 is higher than the master's 100: it takes over when its connection table has caught up " +
+				"with the master's, or in 20s at the latest (preempt_after_sync 30s, preempt_delay 0s).",
+		}},
+		{"master with a weight, a conflict and heartbeats", master(func(s *RouterStatus) {
+			s.Election.Priority = 90
+			s.Tracks = []TrackState{
+				{Name: "script /uplink.sh", Known: true, Weight: -60, Detail: "exit status 1"},
+				{Name: "ping 10.0.0.254"}, {Name: "interface eth1", Known: true, Up: true},
+			}
+			s.Conflicts, s.LastConflict = 3, "02:00:00:00:00:09 announced 10.0.0.100 on eth0 by arp reply"
+			s.Heartbeats = []HeartbeatStatus{
+				{Interface: "eth1", Problem: "interface eth1 is down or has no carrier"},
+				{Interface: "eth2", LastHeard: explainNow.Add(-2 * time.Second)},
+			}
+		}), []string{
+			masterHead, strings.Replace(owns, "150", "90", 1),
+			"Somebody else announced one of its addresses 3 times, the last time: 02:00:00:00:00:09 announced 10.0.0.100 on eth0 by arp reply. " +
+				"Each time it was announced again from here. Look for a host with the same address: the switch knows the port of that hardware address.",
+			strings.Replace(ends, "150", "90", 1),
+			"Tracked script /uplink.sh changes the priority by -60: exit status 1.",
+			"Tracked ping 10.0.0.254: no result yet.",
+			"So its priority is 90 instead of 150.",
+			"Heartbeat path on eth1 does not work: interface eth1 is down or has no carrier.",
+			"Heartbeat path on eth2 works; the last advert came 2s ago.",
+		}},
 		{"init", explained(vrrp.Init, "not started", func(s *RouterStatus) {
 			s.Spec.Addresses = append(s.Spec.Addresses, network.Address{Prefix: netip.MustParsePrefix("10.0.0.101/24")})
 		}), []string{
@@ -186,6 +228,8 @@ func TestExplainRejected(t *testing.T) {
 	all := []vrrp.Reject{
 		vrrp.RejectLength, vrrp.RejectVersion, vrrp.RejectType, vrrp.RejectChecksum, vrrp.RejectInterval,
 		vrrp.RejectCount, vrrp.RejectTTL, vrrp.RejectPeer, vrrp.RejectSelf, vrrp.RejectUnknown,
+		vrrp.RejectIntervalMismatch, vrrp.RejectAuthMissing, vrrp.RejectAuthType, vrrp.RejectAuthKey,
+		vrrp.RejectAuth, vrrp.RejectClock, vrrp.RejectReplay,
 	}
 	s := explained(vrrp.Backup, "started")
 	for _, r := range all {

@@ -72,7 +72,7 @@ func (c *fakeConn) Send(payload []byte, src, dst netip.Addr) error {
 			continue
 		}
 		select {
-		case o.queue <- wire.Packet{Source: src, Dest: dst, TTL: 255, Payload: slices.Clone(payload)}:
+		case o.queue <- wire.Packet{Source: src, Dest: dst, TTL: 255, At: time.Now(), Payload: slices.Clone(payload)}:
 		default:
 		}
 	}
@@ -86,14 +86,17 @@ func (c *fakeConn) Close() error {
 
 // host is the network of one director: it prints what it was asked for.
 type host struct {
-	mu     sync.Mutex
-	link   network.Link
-	gone   error // what Link says instead
-	has    map[netip.Addr]bool
-	sets   int
-	told   map[netip.Addr]int
-	report func(network.Change)
-	refuse error // what Set says
+	mu      sync.Mutex
+	link    network.Link
+	gone    error // what Link says instead
+	has     map[netip.Addr]bool
+	sets    int
+	told    map[netip.Addr]int
+	report  func(network.Change)
+	refuse  error // what Set says
+	watch   *fakeWatch
+	others  map[string]network.Link
+	watched []netip.Addr
 }
 
 func newHost(source string) *host {
@@ -117,7 +120,7 @@ func (h *host) Set(_ context.Context, _ string, want network.State) error {
 	return nil
 }
 
-func (h *host) Sweep(context.Context, func(network.Address) bool) ([]network.Address, error) {
+func (h *host) Sweep(context.Context) ([]string, error) {
 	return nil, nil
 }
 
@@ -126,6 +129,12 @@ func (h *host) Link(name string) (network.Link, error) {
 	defer h.mu.Unlock()
 	if h.gone != nil {
 		return network.Link{}, h.gone
+	}
+	if other, ok := h.others[name]; ok {
+		return other, nil
+	}
+	if name != h.link.Name && h.others != nil {
+		return network.Link{}, &network.InterfaceError{Name: name}
 	}
 	return h.link, nil
 }
@@ -181,11 +190,52 @@ func routerSpec(priority uint8) Router {
 // director is a speaker with its host, in a synctest bubble.
 type director struct {
 	*Speaker
-	t      *testing.T
-	host   *host
-	cancel context.CancelFunc
-	ended  chan error
-	events []string
+	t       *testing.T
+	host    *host
+	cancel  context.CancelFunc
+	ended   chan error
+	events  []string
+	notices []string
+}
+
+// fakeWatch is a conflict watch that reports what the test says.
+type fakeWatch struct {
+	host     *host
+	conflict chan wire.Conflict
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func newFakeWatch(h *host) *fakeWatch {
+	w := &fakeWatch{host: h, conflict: make(chan wire.Conflict, 16), closed: make(chan struct{})}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.watch = w
+	return w
+}
+
+func (w *fakeWatch) Watch(addrs []netip.Addr, _ [][6]byte) error {
+	w.host.mu.Lock()
+	defer w.host.mu.Unlock()
+	w.host.watched = slices.Clone(addrs)
+	return nil
+}
+
+func (w *fakeWatch) Receive() (wire.Conflict, error) {
+	select {
+	case c := <-w.conflict:
+		return c, nil
+	case <-w.closed:
+		return wire.Conflict{}, net.ErrClosed
+	}
+}
+
+func (w *fakeWatch) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	w.host.mu.Lock()
+	defer w.host.mu.Unlock()
+	w.host.watched = nil
+	return nil
 }
 
 func start(t *testing.T, seg *segment, source string, specs ...Router) *director {
@@ -193,14 +243,19 @@ func start(t *testing.T, seg *segment, source string, specs ...Router) *director
 	h := newHost(source)
 	d := &director{t: t, host: h, ended: make(chan error, 1)}
 	d.Speaker = New(slog.New(slog.DiscardHandler), Edges{
-		Network:      h,
-		OpenConn:     func(string) (Conn, error) { return seg.open(netip.MustParsePrefix(source).Addr()), nil },
-		OpenAnnounce: func(string) (Announcer, error) { return h, nil },
-	}, func(tr Transition) { d.events = append(d.events, fmt.Sprintf("%v→%v", tr.From, tr.To)) })
+		Network: h,
+		OpenConn: func(string, wire.Family) (Conn, error) {
+			return seg.open(netip.MustParsePrefix(source).Addr()), nil
+		},
+		OpenAnnounce:  func(string, *[6]byte) (Announcer, error) { return h, nil },
+		OpenConflicts: func(string) (ConflictWatch, error) { return newFakeWatch(h), nil },
+	}, func(tr Transition) { d.events = append(d.events, fmt.Sprintf("%v→%v", tr.From, tr.To)) }, func(n Notice) {
+		d.notices = append(d.notices, n.From+" → "+n.To+": "+n.Reason)
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	d.cancel = cancel
 	go func() { d.ended <- d.Run(ctx) }()
-	if err := d.Configure(ctx, specs); err != nil {
+	if err := d.Configure(ctx, specs, nil); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -235,9 +290,9 @@ func (d *director) wantState(want vrrp.State) {
 
 var errNoDevice = errors.New("no such device")
 
-type remover func([]network.Address)
+type remover func([]network.State)
 
-func (r remover) Remove(_ context.Context, a []network.Address) error {
-	r(a)
+func (r remover) Remove(_ context.Context, states ...network.State) error {
+	r(states)
 	return nil
 }

@@ -2,7 +2,6 @@ package speaker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -28,22 +27,17 @@ type holder struct {
 	changed chan struct{} // buffered, 1
 	waiting []chan struct{}
 	closed  bool
-
-	announcers map[string]Announcer // the worker's own
 }
 
 // wish is what the addresses should be.
 type wish struct {
 	pending bool
-	held    bool
-	state   network.State
+	hold    bool
+	held
 }
 
 func newHolder(s *Speaker, owner string, pause time.Duration, done func(bool, error)) *holder {
-	h := &holder{
-		s: s, owner: owner, done: done,
-		changed: make(chan struct{}, 1), announcers: map[string]Announcer{},
-	}
+	h := &holder{s: s, owner: owner, done: done, changed: make(chan struct{}, 1)}
 	h.setPause(pause)
 	s.holders.Go(h.run)
 	return h
@@ -53,10 +47,10 @@ func newHolder(s *Speaker, owner string, pause time.Duration, done func(bool, er
 func (h *holder) setPause(d time.Duration) { h.pause.Store(int64(d)) }
 
 // set asks for the addresses to be held or released.
-func (h *holder) set(held bool, state network.State) {
+func (h *holder) set(hold bool, what held) {
 	h.mu.Lock()
-	h.wish = wish{pending: true, held: held, state: state}
-	if !held {
+	h.wish = wish{pending: true, hold: hold, held: what}
+	if !hold {
 		h.tells = 0
 	}
 	h.mu.Unlock()
@@ -90,6 +84,12 @@ func (h *holder) idle(ctx context.Context) error {
 	}
 }
 
+// end releases everything, also what a backup keeps, and ends the worker.
+func (h *holder) end() {
+	h.set(false, held{})
+	h.close()
+}
+
 // close ends the worker after what was asked before.
 func (h *holder) close() {
 	h.mu.Lock()
@@ -112,7 +112,6 @@ func (h *holder) wake() {
 }
 
 func (h *holder) run() {
-	defer h.closeAnnouncers()
 	var now wish // what was done last
 	for {
 		next, tell, closed := h.next()
@@ -120,9 +119,9 @@ func (h *holder) run() {
 		case next.pending:
 			err := h.apply(next)
 			now = next
-			h.s.post(func() { h.done(next.held, err) })
-		case tell && now.held:
-			h.announce(now.state)
+			h.s.post(func() { h.done(next.hold, err) })
+		case tell && now.hold:
+			h.announce(now.announce)
 			h.wait(time.Duration(h.pause.Load()))
 		case tell:
 		case closed:
@@ -166,21 +165,22 @@ func (h *holder) apply(w wish) error {
 	ctx, cancel := context.WithTimeout(context.Background(), applyTimeout)
 	defer cancel()
 	state := w.state
-	if !w.held {
-		state.Addresses = nil
+	if !w.hold {
+		// The link of a virtual hardware address stays, and is down meanwhile.
+		state = network.State{Link: state.Link}
 	}
 	return h.s.edges.Network.Set(ctx, h.owner, state)
 }
 
 // announce tells the neighbours of every address once.
-func (h *holder) announce(state network.State) {
-	for _, a := range state.Addresses {
-		if err := h.announceOne(a); err != nil {
+func (h *holder) announce(all []announcement) {
+	for _, a := range all {
+		if err := h.s.announcers.announce(a); err != nil {
 			if h.s.ctx.Err() == nil {
 				h.s.post(func() {
 					if h.s.limit.allow(h.owner + "/announce") {
 						h.s.log.Error("announcing an address failed", "router", h.owner,
-							"address", a.Prefix.Addr(), "interface", a.Interface, "error", err)
+							"address", a.address.Prefix.Addr(), "interface", a.on, "error", err)
 					}
 				})
 			}
@@ -190,24 +190,6 @@ func (h *holder) announce(state network.State) {
 		h.told++
 		h.mu.Unlock()
 	}
-}
-
-func (h *holder) announceOne(a network.Address) error {
-	an := h.announcers[a.Interface]
-	if an == nil {
-		var err error
-		if an, err = h.s.edges.OpenAnnounce(a.Interface); err != nil {
-			return err
-		}
-		h.announcers[a.Interface] = an
-	}
-	err := an.Announce(a.Prefix.Addr())
-	if err != nil {
-		// The interface may have been replaced: begin with a new socket next time.
-		delete(h.announcers, a.Interface)
-		err = errors.Join(err, an.Close())
-	}
-	return err
 }
 
 // wait pauses between two announcements; a new wish ends it.
@@ -236,14 +218,6 @@ func (h *holder) wait(d time.Duration) {
 			case <-h.s.ctx.Done():
 			}
 			return
-		}
-	}
-}
-
-func (h *holder) closeAnnouncers() {
-	for name, an := range h.announcers {
-		if err := an.Close(); err != nil {
-			h.s.log.Warn("closing an announcer failed", "interface", name, "error", err)
 		}
 	}
 }

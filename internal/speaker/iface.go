@@ -12,90 +12,129 @@ import (
 	"baton/internal/wire"
 )
 
-// maxPacket is more than the longest advert: 8 bytes, 255 IPv6 addresses and a
-// trailer.
-const maxPacket = 4608
-
-// inbound is one packet on its way from a reader to the speaker. They are
-// recycled, so that nothing is allocated for a packet.
-type inbound struct {
-	iface *iface
-	conn  Conn
-	buf   [maxPacket]byte
-	pkt   wire.Packet
-	err   error // the end of conn
-}
-
-// iface is an interface that routers live on, with the socket they share.
+// iface is an interface that routers send on or track, with the sockets and the
+// conflict watch that they share.
 type iface struct {
 	s       *Speaker
 	name    string
-	conn    Conn   // nil: not open
-	problem string // why adverts cannot be exchanged; empty: they can
 	link    network.Link
+	problem string    // of the link; empty: it is up
+	since   time.Time // when problem, or its absence, was first seen
 	retryAt time.Time // when to try again by ourselves; zero: not needed
+	sockets [2]socket // IPv4, IPv6
+	watch   *conflictWatch
 }
+
+// socket is for the adverts of one family.
+type socket struct {
+	conn    Conn   // nil: not open
+	problem string // why it is not open
+	users   int
+	routers [256]*router // by id
+}
+
+// ifaceOf returns the interface of that name, which need not exist in the kernel.
+func (s *Speaker) ifaceOf(name string) *iface {
+	i := s.ifaces[name]
+	if i == nil {
+		i = &iface{s: s, name: name, problem: "not looked at yet", since: time.Now()}
+		s.ifaces[name] = i
+	}
+	return i
+}
+
+func (i *iface) socket(f wire.Family) *socket {
+	if f == wire.IPv6 {
+		return &i.sockets[1]
+	}
+	return &i.sockets[0]
+}
+
+var families = [...]wire.Family{wire.IPv4, wire.IPv6}
 
 // reopenAfter is how often a broken interface is tried again without a sign from
 // the kernel.
 const reopenAfter = time.Second
 
-// refresh looks at the interface, opens or closes its socket, and tells its
+// refresh looks at the interface, opens or closes its sockets, and tells its
 // routers.
 func (i *iface) refresh() {
 	i.retryAt = time.Time{}
+	was := i.problem
 	i.problem = i.probe()
-	if i.problem != "" {
-		i.closeConn()
-		i.retryAt = time.Now().Add(reopenAfter)
+	if (was == "") != (i.problem == "") {
+		i.since = time.Now()
 	}
+	for _, f := range families {
+		i.reopen(f)
+	}
+	i.watchConflicts()
 	for _, r := range i.s.routers {
-		if r.iface == i {
+		if r.uses(i) {
 			r.interfaceChanged()
 		}
 	}
 }
 
-// probe returns what is wrong with the interface, after an attempt to mend it.
+// probe returns what is wrong with the link.
 func (i *iface) probe() string {
 	link, err := i.s.edges.Network.Link(i.name)
 	if err != nil {
 		i.link = network.Link{}
+		i.retrySoon()
 		return fmt.Sprintf("interface %s: %v", i.name, err)
 	}
-	if i.conn != nil && link.Index != i.link.Index {
-		i.closeConn() // another interface took the name
+	if link.Index != i.link.Index {
+		i.closeConns() // another interface took the name
 	}
 	i.link = link
 	if !link.Up {
+		i.retrySoon()
 		return fmt.Sprintf("interface %s is down or has no carrier", i.name)
-	}
-	if i.conn == nil {
-		if err := i.open(); err != nil {
-			return err.Error()
-		}
 	}
 	return ""
 }
 
-func (i *iface) open() error {
-	conn, err := i.s.edges.OpenConn(i.name)
-	if err != nil {
-		return fmt.Errorf("interface %s: %w", i.name, err)
-	}
-	i.conn = conn
-	go i.s.read(i, conn)
-	return nil
-}
+func (i *iface) retrySoon() { i.retryAt = time.Now().Add(reopenAfter) }
 
-func (i *iface) closeConn() {
-	if i.conn == nil {
+// reopen makes the socket of a family what it should be.
+func (i *iface) reopen(f wire.Family) {
+	k := i.socket(f)
+	if k.users == 0 || i.problem != "" {
+		i.closeConn(f)
 		return
 	}
-	if err := i.conn.Close(); err != nil {
+	if k.conn != nil {
+		return
+	}
+	k.problem = ""
+	conn, err := i.s.edges.OpenConn(i.name, f)
+	if err != nil {
+		k.problem = fmt.Sprintf("interface %s: %v", i.name, err)
+		i.retrySoon()
+		return
+	}
+	k.conn = conn
+	go i.s.read(i, f, conn)
+}
+
+func (i *iface) closeConn(f wire.Family) {
+	k := i.socket(f)
+	if k.conn == nil {
+		return
+	}
+	if err := k.conn.Close(); err != nil {
 		i.s.log.Warn("closing the VRRP socket failed", "interface", i.name, "error", err)
 	}
-	i.conn = nil
+	k.conn = nil
+}
+
+func (i *iface) closeConns() {
+	for _, f := range families {
+		i.closeConn(f)
+	}
+	i.watch.close()
+	i.watch = nil
 }
 
 func (i *iface) tick(now time.Time) {
@@ -105,10 +144,17 @@ func (i *iface) tick(now time.Time) {
 }
 
 // primary returns the address that adverts come from when the configuration
-// names none: the interface's first address of the family that is not a VIP.
-func (i *iface) primary(vip func(netip.Addr) bool) (netip.Addr, bool) {
+// names none: the interface's first address of the family that is not a VIP. For
+// IPv6 it is a link-local one (RFC 9568 section 5.1.2.1), unless the peers'
+// addresses are not.
+func (i *iface) primary(f wire.Family, peers []netip.Addr, vips map[netip.Addr]bool) (netip.Addr, bool) {
+	global := len(peers) > 0 && !peers[0].IsLinkLocalUnicast()
 	for _, p := range i.link.Addresses {
-		if a := p.Addr(); a.Is4() && !vip(a) {
+		a := p.Addr()
+		if wire.FamilyOf(a) != f || vips[a] {
+			continue
+		}
+		if f == wire.IPv4 || a.IsLinkLocalUnicast() != global {
 			return a, true
 		}
 	}
@@ -119,9 +165,34 @@ func (i *iface) has(addr netip.Addr) bool {
 	return slices.ContainsFunc(i.link.Addresses, func(p netip.Prefix) bool { return p.Addr() == addr })
 }
 
+// ownAddress reports whether the interface has an address that is not a VIP,
+// beside the link-local one that it has by itself.
+func (i *iface) ownAddress() bool {
+	return slices.ContainsFunc(i.link.Addresses, func(p netip.Prefix) bool {
+		return !i.s.vips[p.Addr()] && !p.Addr().IsLinkLocalUnicast()
+	})
+}
+
+// attach makes packets for an id come to the router.
+func (i *iface) attach(r *router) {
+	k := i.socket(r.family())
+	if k.routers[r.spec.ID] == nil {
+		k.users++
+	}
+	k.routers[r.spec.ID] = r
+}
+
+func (i *iface) detach(r *router) {
+	k := i.socket(r.family())
+	if k.routers[r.spec.ID] == r {
+		k.routers[r.spec.ID] = nil
+		k.users--
+	}
+}
+
 // read hands packets to the speaker until the socket ends. When the speaker is
 // behind, packets stay in the socket's buffer.
-func (s *Speaker) read(i *iface, conn Conn) {
+func (s *Speaker) read(i *iface, f wire.Family, conn Conn) {
 	for {
 		var in *inbound
 		select {
@@ -129,7 +200,7 @@ func (s *Speaker) read(i *iface, conn Conn) {
 		case <-s.done:
 			return
 		}
-		in.iface, in.conn = i, conn
+		in.iface, in.family, in.conn = i, f, conn
 		in.pkt, in.err = conn.Receive(in.buf[:])
 		ended := in.err != nil
 		select {
@@ -143,52 +214,17 @@ func (s *Speaker) read(i *iface, conn Conn) {
 	}
 }
 
-// receive takes one packet off the queue.
-func (s *Speaker) receive(in *inbound) {
-	if in.conn == in.iface.conn { // else: a socket closed meanwhile
-		if in.err == nil {
-			s.dispatch(in.iface, &in.pkt)
-		} else {
-			s.connEnded(in.iface, in.err)
-		}
-	}
-	in.pkt, in.err = wire.Packet{}, nil
-	s.free <- in
-}
-
 // connEnded is called when a socket could not be read any more.
-func (s *Speaker) connEnded(i *iface, err error) {
+func (s *Speaker) connEnded(i *iface, f wire.Family, err error) {
 	if !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("VRRP socket failed; it is opened again", "interface", i.name, "error", err)
 	}
-	i.closeConn()
+	i.closeConn(f)
 	i.refresh()
-}
-
-// pollAll reads what waits in the sockets without waiting for more.
-func (s *Speaker) pollAll() {
-	buf := make([]byte, maxPacket)
-	for _, i := range s.ifaces {
-		for range 1024 { // a flood must not hold up the clock
-			if i.conn == nil {
-				break
-			}
-			pkt, ok, err := i.conn.Poll(buf)
-			if err != nil || !ok {
-				break // the reader will report the error
-			}
-			s.dispatch(i, &pkt)
-		}
-	}
-}
-
-// linkChanged is called by the network when the kernel reports a change.
-func (s *Speaker) linkChanged(c network.Change) {
-	s.post(func() { s.applyChange(c) })
 }
 
 func (s *Speaker) closeIfaces() {
 	for _, i := range s.ifaces {
-		i.closeConn()
+		i.closeConns()
 	}
 }

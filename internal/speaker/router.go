@@ -1,12 +1,12 @@
 package speaker
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
 	"time"
 
-	"baton/internal/network"
 	"baton/internal/vrrp"
 )
 
@@ -22,40 +22,55 @@ type router struct {
 	spec     Router
 	order    int // in the configuration
 	election *vrrp.Router
-	iface    *iface
-	source   netip.Addr
-	vips     []netip.Addr
-	holder   *holder
-	waiters  []chan<- string // for the next Settled
+	broken   string  // why adverts cannot be written; empty: they can
+	paths    []*path // the first is the router's own interface
+	sender   Sender  // of adverts with the virtual hardware address; nil: not used
+	// senderIndex is the interface that sender was opened on.
+	senderIndex int
+	vips        []netip.Addr
+	holder      *holder
+	waiters     []chan<- string // for the next Settled
+
+	group  *group // nil: in none
+	member int    // of group
+	tracks map[string]*tracked
 
 	out   vrrp.Advert
 	heard vrrp.Advert
 	buf   []byte
 
-	stopped  bool // Shutdown was asked for: nothing starts it again
+	due   time.Time // in the schedule; zero: not in it
+	place int
+
+	stopped  bool   // Shutdown was asked for: nothing starts it again
+	waiting  string // for what the router has not started yet
 	wantHeld bool
 	held     bool
 	problem  string
-	sendFail string
 	renewAt  time.Time // of the lease; zero: none
+	priority uint8     // effective
 
 	stranger     string
 	strangerFrom netip.Addr
+	lastFrom     []time.Time // by path: when an advert was accepted
 
-	transitions map[string]uint64
-	sent        uint64
-	received    uint64
-	rejected    map[string]uint64
-	rivals      uint64
-	lateness    Lateness
+	transitions  map[string]uint64
+	sent         uint64
+	received     uint64
+	rejected     map[string]uint64
+	rivals       uint64
+	conflicts    uint64
+	skew         time.Duration // of a peer's clock
+	lastConflict string
+	lateness     Lateness
 }
 
 // electionSpec is what the election has to know of the configuration.
 func (r *router) electionSpec() vrrp.Spec {
 	return vrrp.Spec{
-		VRID: r.spec.ID, Priority: r.spec.Priority, Interval: r.spec.Interval,
-		Preempt: r.spec.Preempt, PreemptDelay: r.spec.PreemptDelay,
-		Source: r.source, Addresses: r.vips, Linger: linger,
+		VRID: r.spec.ID, Version: r.spec.Version, Priority: r.priority, Interval: r.spec.Interval,
+		Preempt: r.spec.Preempt, PreemptDelay: r.spec.PreemptDelay, PreemptAfterSync: r.spec.PreemptAfterSync,
+		Source: r.paths[0].source, Addresses: r.vips, Linger: linger,
 		Announce: vrrp.Announce{
 			Repeat: r.spec.GARP.Repeat, Delay: r.spec.GARP.Delay, Refresh: r.spec.GARP.Refresh,
 		},
@@ -66,12 +81,29 @@ func (r *router) electionSpec() vrrp.Spec {
 func (r *router) step(ev vrrp.Event) { r.stepAt(time.Now(), ev) }
 
 func (r *router) stepAt(now time.Time, ev vrrp.Event) {
-	for _, a := range r.election.Step(now, ev) {
-		r.act(now, a)
+	if r.group == nil {
+		for _, a := range r.election.Step(now, ev) {
+			r.act(now, a)
+		}
+		r.plan()
+		return
+	}
+	for _, a := range r.group.election.Step(now, r.member, ev) {
+		r.group.members[a.Member].act(now, a.Action)
+	}
+	for _, m := range r.group.members {
+		m.plan()
 	}
 }
 
-func (r *router) deadline() time.Time { return sooner(r.election.Deadline(), r.renewAt) }
+// plan puts the router into the schedule.
+func (r *router) plan() {
+	d := sooner(r.election.Deadline(), r.renewAt)
+	for _, t := range r.tracks {
+		d = sooner(d, t.changeAt)
+	}
+	r.s.schedule.plan(r, d)
+}
 
 // tick tells the election and the lease what time it is.
 func (r *router) tick(now time.Time) {
@@ -86,6 +118,8 @@ func (r *router) tick(now time.Time) {
 		// lease ends.
 		r.hold(now)
 	}
+	r.tickTracks(now)
+	r.plan()
 }
 
 func (r *router) act(now time.Time, a vrrp.Action) {
@@ -95,16 +129,11 @@ func (r *router) act(now time.Time, a vrrp.Action) {
 	case vrrp.Hold:
 		r.hold(now)
 	case vrrp.Release:
-		r.wantHeld, r.renewAt = false, time.Time{}
-		r.holder.set(false, r.state())
+		r.release()
 	case vrrp.Tell:
 		r.holder.tell(a.Repeat)
 	case vrrp.Rival:
-		r.rivals++
-		// One that wins is in the transition's reason.
-		if r.election.State() == vrrp.Master && r.s.limit.allow(r.spec.Name+"/rival") {
-			r.log.Warn("another router believes that it is master", "rival", a.Source, "its_priority", a.Priority)
-		}
+		r.rival(now, a)
 	case vrrp.Settled:
 		for _, w := range r.waiters {
 			w <- a.Reason
@@ -113,6 +142,21 @@ func (r *router) act(now time.Time, a vrrp.Action) {
 	case vrrp.Transition:
 		r.transition(now, a)
 	}
+}
+
+// rival counts an advert of another master. One that wins is in the reason of
+// the transition.
+func (r *router) rival(now time.Time, a vrrp.Action) {
+	r.rivals++
+	if r.election.State() != vrrp.Master || !r.s.limit.allow(r.spec.Name+"/rival") {
+		return
+	}
+	r.log.Warn("another router believes that it is master", "rival", a.Source, "its_priority", a.Priority)
+	r.s.tell(Notice{
+		At: now, Router: r.spec.Name, From: a.Source.String(), To: "rival",
+		Reason: fmt.Sprintf("%s says with priority %d that it is master, too; this director, %s with priority %d, stays master: "+
+			"its adverts did not come through meanwhile, or ours did not", a.Source, a.Priority, r.paths[0].source, r.election.Status().Priority),
+	})
 }
 
 func (r *router) transition(now time.Time, a vrrp.Action) {
@@ -130,53 +174,72 @@ func (r *router) transition(now time.Time, a vrrp.Action) {
 
 // hold puts the addresses on their interfaces, or renews their lease.
 func (r *router) hold(now time.Time) {
+	was := r.wantHeld
 	r.wantHeld = true
 	r.renewAt = time.Time{}
 	if r.spec.Lease > 0 {
 		r.renewAt = now.Add(r.spec.Lease / 3)
 	}
 	r.holder.set(true, r.state())
-}
-
-func (r *router) state() network.State {
-	return network.State{Addresses: r.spec.Addresses, Lease: r.spec.Lease}
-}
-
-// send sends an advert to the group or to every peer.
-func (r *router) send(priority uint8) {
-	if r.iface.conn == nil {
-		return // the interface is gone; its fault is being reported
+	if !was {
+		r.s.watchConflicts(r)
 	}
+	r.plan()
+}
+
+func (r *router) release() {
+	was := r.wantHeld
+	r.wantHeld, r.renewAt = false, time.Time{}
+	r.holder.set(false, r.state())
+	if was {
+		r.s.watchConflicts(r)
+	}
+}
+
+// send sends an advert on every path, to the group or to every peer.
+func (r *router) send(priority uint8) {
 	r.sent++
+	for n, p := range r.paths {
+		err := r.sendOn(n, p, priority)
+		if err == nil {
+			p.sendFail = ""
+			continue
+		}
+		p.sendFail = fmt.Sprintf("adverts cannot be sent on %s: %v", p.iface.name, err)
+		if r.s.limit.allow(r.spec.Name + "/send/" + p.iface.name) {
+			r.log.Error("sending an advert failed", "on", p.iface.name, "error", err)
+		}
+	}
+}
+
+func (r *router) sendOn(n int, p *path, priority uint8) error {
+	conn := p.iface.socket(r.family()).conn
+	if conn == nil || p.codec == nil || !p.source.IsValid() {
+		return nil // the interface is gone; that is being reported
+	}
 	var failed error
-	r.eachDest(func(dst netip.Addr) {
-		r.buf = r.encode(r.buf[:0], priority, dst)
-		if err := r.iface.conn.Send(r.buf, r.source, dst); err != nil {
+	r.eachDest(p, func(dst netip.Addr) {
+		r.buf = r.encode(r.buf[:0], p, priority, dst)
+		var err error
+		if n == 0 && r.sender != nil {
+			err = r.sender.Send(r.buf, p.source, dst)
+		} else {
+			err = conn.Send(r.buf, p.source, dst)
+		}
+		if err != nil {
 			failed = err
 		}
 	})
-	r.sendFail = ""
-	if failed != nil {
-		r.sendFail = "adverts cannot be sent: " + failed.Error()
-		if r.s.limit.allow(r.spec.Name + "/send") {
-			r.log.Error("sending an advert failed", "error", failed)
-		}
-	}
+	return failed
 }
 
-func (r *router) eachDest(f func(netip.Addr)) {
-	if len(r.spec.Peers) == 0 {
-		f(vrrp.GroupIPv4)
-		return
-	}
-	for _, p := range r.spec.Peers {
-		f(p)
-	}
+func (r *router) encode(b []byte, p *path, priority uint8, dst netip.Addr) []byte {
+	r.out = r.advert(priority)
+	return p.codec.Append(b, &r.out, p.source, dst, time.Now())
 }
 
-func (r *router) encode(b []byte, priority uint8, dst netip.Addr) []byte {
-	r.out = vrrp.Advert{VRID: r.spec.ID, Priority: priority, Interval: r.spec.Interval, Addresses: r.vips}
-	return r.out.Append(b, r.source, dst, vrrp.Checksum(r.spec.Checksum))
+func (r *router) advert(priority uint8) vrrp.Advert {
+	return vrrp.Advert{VRID: r.spec.ID, Priority: priority, Interval: r.spec.Interval, Addresses: r.vips}
 }
 
 // didHold is called by the holder with the outcome of its last work.
@@ -198,14 +261,58 @@ func (r *router) didHold(held bool, err error) {
 // status returns a copy of everything that can be seen.
 func (r *router) status() RouterStatus {
 	problem := r.problem
-	if problem == "" {
-		problem = r.sendFail
+	for _, p := range r.paths {
+		for _, more := range []string{p.problem, p.sendFail} {
+			if problem == "" {
+				problem = more
+			}
+		}
 	}
-	return RouterStatus{
-		Spec: r.spec, Election: r.election.Status(), Source: r.source,
+	spec := r.spec
+	spec.Auth = vrrp.Auth{} // nobody else needs it
+	out := RouterStatus{
+		Spec: spec, Election: r.election.Status(), Source: r.paths[0].source,
 		Held: r.held, Problem: problem, Stranger: r.stranger,
 		Transitions: maps.Clone(r.transitions), Sent: r.sent, Received: r.received,
 		Rejected: maps.Clone(r.rejected), Announced: r.holder.announced(), Rivals: r.rivals,
-		Lateness: r.lateness,
+		Conflicts: r.conflicts, LastConflict: r.lastConflict, ClockSkew: r.skew,
+		Lateness: r.lateness, Tracks: r.trackStates(), Authenticated: r.authenticated(),
 	}
+	if r.group != nil {
+		out.Group, out.GroupWaitsFor = r.group.spec.Name, r.waitsFor()
+	}
+	if r.waiting != "" && out.Election.State == vrrp.Init {
+		out.Election.Reason = r.waiting
+	}
+	for n, p := range r.paths[1:] {
+		out.Heartbeats = append(out.Heartbeats, HeartbeatStatus{
+			Interface: p.iface.name, Source: p.source, Problem: p.problem, LastHeard: r.lastFrom[n+1],
+		})
+	}
+	return out
+}
+
+// authenticated names how adverts prove where they come from.
+func (r *router) authenticated() string {
+	switch {
+	case len(r.spec.Auth.Keys) > 0:
+		return "hmac"
+	case len(r.spec.Auth.Password) > 0:
+		return "password"
+	}
+	return ""
+}
+
+// waitsFor names the members of the group that are not ready to be master.
+func (r *router) waitsFor() []string {
+	var out []string
+	if !r.election.Status().Wants {
+		return nil
+	}
+	for _, m := range r.group.members {
+		if e := m.election.Status(); !e.Wants && e.State != vrrp.Master {
+			out = append(out, m.spec.Name)
+		}
+	}
+	return out
 }

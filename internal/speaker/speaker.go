@@ -18,6 +18,11 @@ import (
 type Conn interface {
 	Receive(buf []byte) (wire.Packet, error)
 	Poll(buf []byte) (p wire.Packet, ok bool, err error)
+	Sender
+}
+
+// Sender carries adverts out of one interface.
+type Sender interface {
 	Send(payload []byte, src, dst netip.Addr) error
 	Close() error
 }
@@ -31,25 +36,30 @@ type Announcer interface {
 // Network has the addresses of this host.
 type Network interface {
 	Set(ctx context.Context, owner string, want network.State) error
-	Sweep(ctx context.Context, wanted func(network.Address) bool) ([]network.Address, error)
+	Sweep(ctx context.Context) (removed []string, err error)
 	Link(name string) (network.Link, error)
 	Watch(ctx context.Context, report func(network.Change)) error
 }
 
 // Edges are the speaker's hands.
 type Edges struct {
-	Network      Network
-	OpenConn     func(ifname string) (Conn, error)
-	OpenAnnounce func(ifname string) (Announcer, error)
+	Network  Network
+	OpenConn func(ifname string, f wire.Family) (Conn, error)
+	// OpenSender is for adverts with a virtual hardware address.
+	OpenSender func(ifname string, f wire.Family, mac [6]byte) (Sender, error)
+	// OpenAnnounce announces the hardware address mac, or the interface's own.
+	OpenAnnounce  func(ifname string, mac *[6]byte) (Announcer, error)
+	OpenConflicts func(ifname string) (ConflictWatch, error)
 }
 
 // Speaker runs routers. All methods are safe for concurrent use.
 type Speaker struct {
 	log   *slog.Logger
 	edges Edges
-	// onTransition is called in order from the speaker's own goroutine and must
-	// not wait.
+	// onTransition and onNotice are called in order from the speaker's own goroutine
+	// and must not wait.
 	onTransition func(Transition)
+	onNotice     func(Notice)
 
 	commands chan func()
 	packets  chan *inbound
@@ -58,27 +68,35 @@ type Speaker struct {
 	done     chan struct{} // closed when Run returns
 	holders  sync.WaitGroup
 
+	announcers announcers
+
 	// Owned by the goroutine of Run.
-	ctx     context.Context
-	routers map[string]*router
-	ifaces  map[string]*iface
-	swept   bool
-	limit   limiter
+	ctx      context.Context
+	routers  map[string]*router
+	groups   []*group
+	ifaces   map[string]*iface
+	vips     map[netip.Addr]bool // of all routers but address owners
+	schedule schedule
+	swept    bool
+	limit    limiter
+	scrap    [maxPacket]byte // for packets that are looked at in place
 }
 
-// New returns a speaker without routers. onTransition may be nil.
-func New(log *slog.Logger, edges Edges, onTransition func(Transition)) *Speaker {
+// New returns a speaker without routers. onTransition and onNotice may be nil.
+func New(log *slog.Logger, edges Edges, onTransition func(Transition), onNotice func(Notice)) *Speaker {
 	const queue = 256 // packets read but not yet looked at
 	s := &Speaker{
-		log: log, edges: edges, onTransition: onTransition,
-		commands: make(chan func(), 64),
-		packets:  make(chan *inbound, queue),
-		free:     make(chan *inbound, queue),
-		changed:  make(chan struct{}, 1),
-		done:     make(chan struct{}),
-		routers:  map[string]*router{},
-		ifaces:   map[string]*iface{},
-		limit:    limiter{},
+		log: log, edges: edges, onTransition: onTransition, onNotice: onNotice,
+		announcers: announcers{open: edges.OpenAnnounce, have: map[announcerKey]Announcer{}},
+		commands:   make(chan func(), 64),
+		packets:    make(chan *inbound, queue),
+		free:       make(chan *inbound, queue),
+		changed:    make(chan struct{}, 1),
+		done:       make(chan struct{}),
+		routers:    map[string]*router{},
+		ifaces:     map[string]*iface{},
+		vips:       map[netip.Addr]bool{},
+		limit:      limiter{},
 	}
 	for range queue {
 		s.free <- &inbound{}
@@ -91,7 +109,12 @@ func New(log *slog.Logger, edges Edges, onTransition func(Transition)) *Speaker 
 func (s *Speaker) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s.ctx = ctx
-	defer s.holders.Wait()
+	defer func() {
+		s.holders.Wait()
+		if err := s.announcers.close(); err != nil {
+			s.log.Warn("closing an announcer failed", "error", err)
+		}
+	}()
 	defer close(s.done)
 	defer cancel()
 	defer s.closeIfaces()
@@ -151,8 +174,11 @@ func (s *Speaker) expire(deadline time.Time) {
 		s.pollAll()
 		now = time.Now()
 	}
-	for _, r := range s.routers {
-		r.tick(now)
+	for range s.schedule { // each at most once: what is due again comes again
+		if len(s.schedule) == 0 || now.Before(s.schedule[0].due) {
+			break
+		}
+		s.schedule[0].tick(now)
 	}
 	for _, i := range s.ifaces {
 		i.tick(now)
@@ -161,10 +187,7 @@ func (s *Speaker) expire(deadline time.Time) {
 
 // deadline is when the next router or interface wants to be called.
 func (s *Speaker) deadline() time.Time {
-	var d time.Time
-	for _, r := range s.routers {
-		d = sooner(d, r.deadline())
-	}
+	d := s.schedule.first()
 	for _, i := range s.ifaces {
 		d = sooner(d, i.retryAt)
 	}
@@ -230,11 +253,36 @@ func (s *Speaker) note() {
 // Failover hands the addresses of a router to a peer without loss and makes the
 // router stand back until [Speaker.Resume]. It returns when a peer has taken
 // over and the addresses are gone here, or an error that says why not; then the router stays master.
+// The routers of a sync group go together.
 func (s *Speaker) Failover(ctx context.Context, name string) error {
-	if err := s.settle(ctx, name, vrrp.Resign); err != nil {
+	var names []string
+	if err := s.call(ctx, func() {
+		if r := s.routers[name]; r != nil {
+			for _, m := range r.together() {
+				names = append(names, m.spec.Name)
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return unknownRouter(name)
+	}
+	if err := s.settleAll(ctx, names, vrrp.Resign); err != nil {
 		return err
 	}
 	return s.released(ctx)
+}
+
+// settleAll delivers an event to several routers and waits for all of them.
+func (s *Speaker) settleAll(ctx context.Context, names []string, kind vrrp.EventKind) error {
+	errs := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { errs[i] = s.settle(ctx, name, kind) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // Resume makes a router take part again after [Speaker.Failover].
@@ -246,9 +294,23 @@ func (s *Speaker) Resume(ctx context.Context, name string) error {
 			err = unknownRouter(name)
 			return
 		}
-		r.step(vrrp.Event{Kind: vrrp.Resume})
+		for _, m := range r.together() {
+			m.step(vrrp.Event{Kind: vrrp.Resume})
+		}
 	})
 	return errors.Join(called, err)
+}
+
+// Synced tells a router that its connection table has caught up with the
+// master's: it need not wait any longer before it preempts.
+func (s *Speaker) Synced(name string) {
+	s.post(func() {
+		if r := s.routers[name]; r != nil {
+			for _, m := range r.together() {
+				m.step(vrrp.Event{Kind: vrrp.Synced})
+			}
+		}
+	})
 }
 
 // Stop hands everything over and lets go. It returns when all routers have
@@ -262,13 +324,7 @@ func (s *Speaker) Stop(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	errs := make([]error, len(names))
-	var wg sync.WaitGroup
-	for i, name := range names {
-		wg.Go(func() { errs[i] = s.settle(ctx, name, vrrp.Shutdown) })
-	}
-	wg.Wait()
-	return errors.Join(append(errs, s.released(ctx))...)
+	return errors.Join(s.settleAll(ctx, names, vrrp.Shutdown), s.released(ctx))
 }
 
 // settle delivers an event and waits for the end of what it began.

@@ -3,7 +3,7 @@ package speaker
 import (
 	"errors"
 	"net/netip"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +11,7 @@ import (
 
 	"baton/internal/network"
 	"baton/internal/vrrp"
+	"baton/internal/wire"
 )
 
 func TestPairElectsTheHigherPriority(t *testing.T) {
@@ -109,7 +110,7 @@ func TestUnchangedConfigurationTouchesNothing(t *testing.T) {
 		defer a.quit()
 		time.Sleep(20 * time.Second)
 		sets, sent := a.host.setCount(), len(seg.sent)
-		if err := a.Configure(t.Context(), []Router{spec}); err != nil {
+		if err := a.Configure(t.Context(), []Router{spec}, nil); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -263,18 +264,20 @@ func TestWill(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		w, err := a.Will(t.Context())
-		if err != nil || len(w.Adverts) != 1 || len(w.Addresses) != 1 {
+		if err != nil || len(w.Adverts) != 1 || w.Addresses() != 1 {
 			t.Fatalf("will of a master: %+v, %v", w, err)
 		}
 		a.quit()
 		b := start(t, seg, "10.0.0.2/24", routerSpec(100))
 		defer b.quit()
-		var removed []network.Address
-		if err := w.Execute(t.Context(), func(string) (Conn, error) { return seg.open(w.Adverts[0].Source), nil },
-			remover(func(a []network.Address) { removed = a })); err != nil {
+		var removed []network.State
+		if err := w.Execute(t.Context(), Heir{
+			OpenConn: func(string, wire.Family) (Conn, error) { return seg.open(w.Adverts[0].Source), nil },
+			Remover:  remover(func(s []network.State) { removed = s }),
+		}); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(removed, w.Addresses) {
+		if !reflect.DeepEqual(removed, w.States) {
 			t.Errorf("removed %v", removed)
 		}
 		time.Sleep(vrrp.SkewTime(100, time.Second) + time.Millisecond)
@@ -288,7 +291,7 @@ func TestRemovedRouterLetsGo(t *testing.T) {
 		a := start(t, &segment{}, "10.0.0.1/24", routerSpec(200))
 		defer a.quit()
 		time.Sleep(5 * time.Second)
-		if err := a.Configure(t.Context(), nil); err != nil {
+		if err := a.Configure(t.Context(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -17,6 +17,16 @@ type RouterStatus struct {
 	Spec     Router
 	Election vrrp.Status
 	Source   netip.Addr // of our adverts; invalid: not known yet
+	// Authenticated is how adverts prove where they come from: hmac, password or
+	// empty.
+	Authenticated string
+	Heartbeats    []HeartbeatStatus // of the further paths
+	Tracks        []TrackState      // of all that is tracked, as configured
+
+	Group string // the sync group; empty: none
+	// GroupWaitsFor names the members that hold the group up: this one would be
+	// master otherwise.
+	GroupWaitsFor []string
 
 	// Held: the addresses are on the interface as far as this process knows.
 	Held bool
@@ -33,7 +43,22 @@ type RouterStatus struct {
 	Rejected    map[string]uint64 // by reason
 	Announced   uint64            // gratuitous ARP and neighbour advertisements
 	Rivals      uint64            // adverts of another master while we were one
-	Lateness    Lateness          // of our own timer
+	// Conflicts counts announcements of our addresses by somebody else while we
+	// owned them (RFC 5227).
+	Conflicts    uint64
+	LastConflict string
+	// ClockSkew is by how much the clock of the last sender is ahead of ours, as
+	// far as its adverts tell (with an HMAC); 0: they do not.
+	ClockSkew time.Duration
+	Lateness  Lateness // of our own timer
+}
+
+// HeartbeatStatus is a further path for a router's adverts.
+type HeartbeatStatus struct {
+	Interface string
+	Source    netip.Addr // invalid: not known yet
+	Problem   string     // why no adverts go this way; empty: they do
+	LastHeard time.Time  // the last advert of another router; zero: none
 }
 
 // LatenessBounds are the upper bounds of the buckets of [Lateness], in seconds.

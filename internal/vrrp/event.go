@@ -47,6 +47,8 @@ const (
 	Failed                      // something this router needs is broken (Reason)
 	Recovered                   // all that it needs works
 	Configured                  // a new Spec
+	Synced                      // the connection table has caught up with the master's
+	Conflicted                  // somebody else announces one of our addresses
 )
 
 // Event is something that happened to a router.
@@ -54,8 +56,12 @@ type Event struct {
 	Kind   EventKind
 	Advert *Advert    // Received; not kept
 	Source netip.Addr // Received: where the advert came from
-	Reason string     // Failed: what is broken
-	Spec   *Spec      // Configured
+	// Path is the way an advert came, and Own our own source there: 0 is the router's
+	// own interface, others are further heartbeat paths.
+	Path   int
+	Own    netip.Addr
+	Reason string // Failed: what is broken
+	Spec   *Spec  // Configured
 }
 
 // ActionKind is the kind of an [Action].

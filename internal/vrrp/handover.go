@@ -2,7 +2,6 @@ package vrrp
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 )
 
@@ -59,7 +58,7 @@ func (r *Router) resume(now time.Time) {
 	switch r.state {
 	case Backup:
 		// With preemption the timer runs on and lower adverts no longer reset it.
-		if own := later(now, DownInterval(r.priority(), r.masterInterval)); own.Before(r.masterDown) || r.masterDown.IsZero() {
+		if own := later(now, r.downInterval()); own.Before(r.masterDown) || r.masterDown.IsZero() {
 			r.masterDown = own
 		}
 	case Master:
@@ -82,22 +81,22 @@ func (r *Router) beginHandover(now time.Time, kind EventKind) {
 }
 
 // receivedHandover waits for the first advert of a new master.
-func (r *Router) receivedHandover(now time.Time, a *Advert, from netip.Addr) {
-	if a.Priority == 0 {
+func (r *Router) receivedHandover(now time.Time, ev Event) {
+	if ev.Advert.Priority == 0 {
 		return
 	}
 	kind := r.handover.kind
 	r.handover = handover{}
 	if kind == Resign {
 		r.resigned = true
-		r.yield(now, a, from, fmt.Sprintf("handed over to %s", from))
+		r.yield(now, ev, fmt.Sprintf("handed over to %s", ev.Source))
 		r.settleAtRelease = true
 		if r.releaseAt.IsZero() {
 			r.settleRelease("")
 		}
 		return
 	}
-	r.yield(now, a, from, fmt.Sprintf("handed over to %s for a planned stop", from))
+	r.yield(now, ev, fmt.Sprintf("handed over to %s for a planned stop", ev.Source))
 	if r.releaseAt.IsZero() {
 		r.leave(now, r.reason)
 		return

@@ -2,7 +2,6 @@ package vrrp
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 )
 
@@ -29,7 +28,11 @@ func (r *Router) advertise(now time.Time) {
 // else that a master does by the clock.
 func (r *Router) expiredMaster(now time.Time) {
 	if due(now, r.handover.until) {
-		r.handoverFailed(now)
+		if late := now.Sub(r.handover.until); r.handover.kind == Resign && late > r.ownDownInterval() {
+			r.stepDown(now, late) // the successor may have been there long since
+		} else {
+			r.handoverFailed(now)
+		}
 		return
 	}
 	if due(now, r.nextAdvert) {
@@ -55,36 +58,42 @@ func (r *Router) expiredMaster(now time.Time) {
 // evidence. A peer of our own priority or less waits at least this long.
 func (r *Router) stalled(now time.Time) bool {
 	silent := now.Sub(r.lastSent)
-	if r.handover.kind != 0 || silent <= DownInterval(r.priority(), r.spec.Interval) {
+	if r.handover.kind != 0 || silent <= r.ownDownInterval() {
 		return false // while it hands over it is silent on purpose
 	}
+	r.stepDown(now, silent)
+	return true
+}
+
+// stepDown makes a master that stood still a backup which listens.
+func (r *Router) stepDown(now time.Time, silent time.Duration) {
 	r.masterInterval = r.spec.Interval
-	r.owner, r.ownerPriority = netip.Addr{}, 0
+	r.forget()
 	r.settle("this host stood still for " + round(silent).String())
 	r.do(Action{Kind: Release})
 	// A new master is heard within one advert.
 	r.becomeBackup(now, r.masterInterval+r.skew(), fmt.Sprintf(
 		"was silent for %s, longer than its peers wait: another router may be master by now", round(silent)))
-	return true
 }
 
 // receivedMaster is RFC 9568 section 6.4.3.
-func (r *Router) receivedMaster(now time.Time, a *Advert, from netip.Addr) {
+func (r *Router) receivedMaster(now time.Time, ev Event) {
 	if r.handover.kind != 0 {
-		r.receivedHandover(now, a, from)
+		r.receivedHandover(now, ev)
 		return
 	}
+	a, from := ev.Advert, ev.Source
 	if a.Priority == 0 {
 		r.advertise(now)
 		return
 	}
 	r.do(Action{Kind: Rival, Source: from, Priority: a.Priority})
 	if a.Priority > r.priority() {
-		r.yield(now, a, from, fmt.Sprintf("%s has the higher priority %d", from, a.Priority))
+		r.yield(now, ev, fmt.Sprintf("%s has the higher priority %d", from, a.Priority))
 		return
 	}
-	if a.Priority == r.priority() && from.Compare(r.spec.Source) > 0 {
-		r.yield(now, a, from, fmt.Sprintf("%s has the same priority %d and the higher address", from, a.Priority))
+	if a.Priority == r.priority() && r.losesTie(now, ev) {
+		r.yield(now, ev, fmt.Sprintf("%s has the same priority %d and the higher address", from, a.Priority))
 		return
 	}
 	r.assert(now)
@@ -92,26 +101,55 @@ func (r *Router) receivedMaster(now time.Time, a *Advert, from netip.Addr) {
 
 // yield makes room for another master. The addresses stay for the time of
 // Linger: the other one announces them only after its advert.
-func (r *Router) yield(now time.Time, a *Advert, from netip.Addr, reason string) {
-	r.heard(now, a, from)
-	r.masterInterval = a.Interval
+func (r *Router) yield(now time.Time, ev Event, reason string) {
+	r.heard(now, ev)
+	r.masterInterval = ev.Advert.Interval
+	r.lingerOn(now)
+	r.becomeBackup(now, r.downInterval(), reason)
+}
+
+// lingerOn keeps the addresses for the time of Linger.
+func (r *Router) lingerOn(now time.Time) {
 	if r.spec.Linger > 0 {
 		r.releaseAt = later(now, r.spec.Linger)
 	} else {
 		r.do(Action{Kind: Release})
 	}
-	r.becomeBackup(now, r.downInterval(), reason)
 }
 
 // assert answers a rival that loses: an advert to make it step down and an
 // announcement to win the neighbours back. Both are bounded, so that a flood of
 // packets is not answered by a flood.
 func (r *Router) assert(now time.Time) {
-	if !r.lastRival.IsZero() && now.Sub(r.lastRival) < r.spec.Interval/2 {
+	if r.answered(now) {
 		return
 	}
-	r.lastRival = now
 	r.advertise(now)
+	r.tellOnceMore(now)
+}
+
+// defend answers somebody who announces one of our addresses without being a
+// router that we hear: the neighbours are won back (RFC 5227 section 2.4 (c)).
+func (r *Router) defend(now time.Time) {
+	if !r.answered(now) {
+		r.tellOnceMore(now)
+	}
+}
+
+// answered reports whether a rival was answered just now; if not, it is being
+// answered now.
+func (r *Router) answered(now time.Time) bool {
+	if !r.lastRival.IsZero() && now.Sub(r.lastRival) < max(r.spec.Interval/2, answerPause) {
+		return true
+	}
+	r.lastRival = now
+	return false
+}
+
+func (r *Router) tellOnceMore(now time.Time) {
 	r.do(Action{Kind: Tell, Repeat: 1})
 	r.tell.soon(now)
 }
+
+// answerPause is the least time between two answers to rivals.
+const answerPause = 50 * time.Millisecond

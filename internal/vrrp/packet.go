@@ -1,24 +1,27 @@
 package vrrp
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"time"
 )
 
-// Limits of the protocol (RFC 9568 section 5.2).
+// Limits of the protocol (RFC 9568 section 5.2; RFC 3768 section 5.3 for version 2).
 const (
-	Protocol      = 112 // IP protocol number
-	TTL           = 255 // sent, and required of multicast (section 5.1.1.3)
-	MaxAddresses  = 255
-	OwnerPriority = 255 // the router that really has the addresses
-	IntervalUnit  = 10 * time.Millisecond
-	MaxInterval   = 4095 * IntervalUnit // 12 bits
+	Protocol       = 112 // IP protocol number
+	TTL            = 255 // sent, and required of multicast (section 5.1.1.3)
+	MaxAddresses   = 255
+	OwnerPriority  = 255 // the router that really has the addresses
+	IntervalUnit   = 10 * time.Millisecond
+	MaxInterval    = 4095 * IntervalUnit // 12 bits
+	IntervalUnitV2 = time.Second
+	MaxIntervalV2  = 255 * IntervalUnitV2 // 8 bits
 
 	headerLen    = 8
 	typeAdvert   = 1
+	version2     = 2
 	version3     = 3
 	intervalMask = 0x0fff
+	authDataLen  = 8 // the end of every packet of version 2
 )
 
 // The groups that adverts are sent to (RFC 9568 sections 5.1.1.2 and 5.1.2.2).
@@ -31,18 +34,33 @@ var (
 // a metric's label and never changes.
 type Reject string
 
-// The reasons in the order in which packets are checked.
+// The reasons of [Codec.Parse], in the order of its checks.
 const (
-	RejectLength   Reject = "length"   // shorter or longer than its address count says
-	RejectVersion  Reject = "version"  // not the version that is spoken here
-	RejectType     Reject = "type"     // not an advertisement
-	RejectChecksum Reject = "checksum" // wrong in both of its forms
-	RejectInterval Reject = "interval" // an interval of zero
-	RejectCount    Reject = "count"    // no address at all
-	RejectTTL      Reject = "ttl"      // a multicast packet that crossed a router
 	RejectPeer     Reject = "peer"     // unicast from a stranger, or multicast where unicast is configured
-	RejectSelf     Reject = "self"     // from our own address: a loop, or the address is used twice
+	RejectLength   Reject = "length"   // shorter or longer than its address count says
+	RejectVersion  Reject = "version"  // not the version that is spoken here, or version 2 over IPv6
+	RejectType     Reject = "type"     // not an advertisement
 	RejectUnknown  Reject = "vrid"     // for a virtual router that is not configured here
+	RejectChecksum Reject = "checksum" // wrong in all of its forms
+
+	RejectAuthMissing Reject = "auth-missing" // no HMAC trailer, but one is required here
+	RejectAuthType    Reject = "auth-type"    // authenticated in another way than is configured here
+	RejectAuthKey     Reject = "auth-key"     // an HMAC with a key id that is not configured here
+	RejectAuth        Reject = "auth"         // a wrong password or HMAC
+
+	RejectInterval         Reject = "interval"          // an interval of zero
+	RejectIntervalMismatch Reject = "interval-mismatch" // version 2: not our interval
+	RejectCount            Reject = "count"             // no address at all
+
+	RejectClock  Reject = "clock"  // authentic, but its time differs from ours by more than the window
+	RejectReplay Reject = "replay" // authentic, but not newer than what its sender sent before
+)
+
+// The reasons that need more than the packet, for those who receive it. They come
+// before Parse, so that no such packet counts as the latest of its sender.
+const (
+	RejectTTL  Reject = "ttl"  // a multicast packet that crossed a router
+	RejectSelf Reject = "self" // from our own address: a loop, or the address is used twice
 )
 
 // Error makes a reason an error.
@@ -54,18 +72,12 @@ type Advert struct {
 	Priority  uint8 // 0: the sender gives up being master
 	Interval  time.Duration
 	Addresses []netip.Addr // all of the family of the packet
+
+	// Skew is by how much the sender's clock is ahead of ours, as the HMAC trailer
+	// tells; negative: behind. It includes the time on the way, and is 0 without a
+	// trailer. It is not sent.
+	Skew time.Duration
 }
-
-// Checksum is the form of a checksum over IPv4.
-type Checksum uint8
-
-// Over IPv4, RFC 5798 and the implementations in use take the pseudo-header
-// into the checksum, RFC 9568 section 5.2.8 leaves it out. Over IPv6 it is always
-// in.
-const (
-	PseudoHeader Checksum = iota
-	NoPseudoHeader
-)
 
 // PeekVRID returns the virtual router that a packet is for, before anything else
 // of it is believed.
@@ -76,72 +88,12 @@ func PeekVRID(b []byte) (uint8, bool) {
 	return b[1], true
 }
 
-// Parse checks the packet b, which came from src to dst, and stores it in a,
-// whose address slice is reused. Nothing of a may be used after an error. The
-// order of the checks is fixed: length, version, type, checksum, interval, count.
-// Padding to the minimum size of an Ethernet frame is not tolerated, because the
-// kernel already cut it off by the IP header's length.
-func (a *Advert) Parse(b []byte, src, dst netip.Addr) error {
-	if len(b) < headerLen {
-		return RejectLength
-	}
-	if b[0]>>4 != version3 {
-		return RejectVersion
-	}
-	size := 4
-	if src.Is6() {
-		size = 16
-	}
-	count := int(b[3])
-	if len(b) != headerLen+count*size {
-		return RejectLength
-	}
-	if b[0]&0x0f != typeAdvert {
-		return RejectType
-	}
-	if !checksumOK(b, src, dst) {
-		return RejectChecksum
-	}
-	units := binary.BigEndian.Uint16(b[4:]) & intervalMask
-	if units == 0 {
-		return RejectInterval
-	}
-	if count == 0 {
-		return RejectCount
-	}
-	a.VRID, a.Priority = b[1], b[2]
-	a.Interval = time.Duration(units) * IntervalUnit
+// set stores b, the header and the addresses of a packet that has been checked.
+func (a *Advert) set(b []byte, interval time.Duration, size int) {
+	a.VRID, a.Priority, a.Interval, a.Skew = b[1], b[2], interval, 0
 	a.Addresses = a.Addresses[:0]
 	for rest := b[headerLen:]; len(rest) > 0; rest = rest[size:] {
 		addr, _ := netip.AddrFromSlice(rest[:size]) // size is 4 or 16
 		a.Addresses = append(a.Addresses, addr)
 	}
-	return nil
-}
-
-// Append appends the packet for sending from src to dst and returns the extended
-// slice. The interval is rounded to the protocol's unit and held within 10 ms and
-// 40.95 s.
-func (a *Advert) Append(b []byte, src, dst netip.Addr, form Checksum) []byte {
-	start := len(b)
-	units := min(max(a.Interval/IntervalUnit, 1), intervalMask)
-	b = append(b, version3<<4|typeAdvert, a.VRID, a.Priority, uint8(min(len(a.Addresses), MaxAddresses)))
-	b = binary.BigEndian.AppendUint16(b, uint16(units))
-	b = append(b, 0, 0) // checksum
-	for _, addr := range a.Addresses[:min(len(a.Addresses), MaxAddresses)] {
-		if addr.Is4() {
-			v4 := addr.As4()
-			b = append(b, v4[:]...)
-		} else {
-			v6 := addr.As16()
-			b = append(b, v6[:]...)
-		}
-	}
-	pdu := b[start:]
-	sum := sumBytes(0, pdu)
-	if form == PseudoHeader || src.Is6() {
-		sum = sumPseudo(sum, src, dst, len(pdu))
-	}
-	binary.BigEndian.PutUint16(pdu[6:], fold(sum))
-	return b
 }

@@ -3,6 +3,7 @@ package vrrp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -21,20 +22,31 @@ type Router struct {
 	resigned        bool     // stands back until Resume
 	settleAtRelease bool     // a Resign is over when the addresses are released
 	handover        handover // in progress while we are master
+	synced          bool     // the connection table is the master's, as far as is known
+
+	// Of the sync group that we are in; see [Group].
+	grouped bool
+	wants   string // ready to be master, for this reason: backup only
 
 	// Of the master we listen to.
 	masterInterval time.Duration // Active_Adver_Interval of RFC 9568
 	owner          netip.Addr
 	ownerPriority  uint8
 	lastHeard      time.Time
+	paths          []path
 
 	lastSent  time.Time // our last advert
 	lastRival time.Time // our last answer to a rival
+	// Of a rival with our priority: when it was heard last, and since when it is not
+	// heard on the first path.
+	tieHeard, tieSince time.Time
+	// lowerSince is when a master of lower priority was first heard that we could
+	// preempt: backup only.
+	lowerSince time.Time
 
 	// Deadlines; zero: none.
 	masterDown time.Time // Active_Down_Timer: backup only
 	nextAdvert time.Time // Adver_Timer: master only
-	preemptAt  time.Time // the end of PreemptDelay: backup only
 	releaseAt  time.Time // the end of Linger: not master
 	tell       tellPlan  // master only
 
@@ -58,13 +70,16 @@ type Status struct {
 	Priority  uint8 // effective
 	Resigned  bool
 	HandsOver bool // a planned hand-over is in progress
+	Wants     bool // ready to be master, and waits for the others of its sync group
+	Unsynced  bool // leaves a master of lower priority alone until [Synced]
 
 	Owner         netip.Addr // the master last heard, or our own source; invalid: none
 	OwnerPriority uint8
 	LastHeard     time.Time     // the last advert of another router; zero: none
 	Interval      time.Duration // of the adverts of the current master
+	DownInterval  time.Duration // the silence after which a backup takes over
 	MasterDown    time.Time     // when we take over if nothing is heard; zero: not waiting
-	PreemptAt     time.Time     // when the preempt delay ends; zero: none
+	PreemptAt     time.Time     // when a delay of preemption ends; zero: none
 }
 
 // Status returns the router's present state.
@@ -73,7 +88,12 @@ func (r *Router) Status() Status {
 		State: r.state, Since: r.since, Reason: r.reason, Priority: r.priority(),
 		Resigned: r.resigned, HandsOver: r.handover.kind != 0,
 		Owner: r.owner, OwnerPriority: r.ownerPriority, LastHeard: r.lastHeard,
-		Interval: r.masterInterval, MasterDown: r.masterDown, PreemptAt: r.preemptAt,
+		Interval: r.masterInterval, DownInterval: r.downInterval(),
+		MasterDown: r.masterDown, Wants: r.wants != "",
+	}
+	if !r.lowerSince.IsZero() {
+		s.PreemptAt = r.preemptAt()
+		s.Unsynced = r.unsynced()
 	}
 	if r.state == Master {
 		s.Owner, s.OwnerPriority, s.Interval = r.spec.Source, r.priority(), r.spec.Interval
@@ -86,8 +106,10 @@ func (r *Router) State() State { return r.state }
 
 // Deadline returns when [Expired] has to be delivered, or the zero time.
 func (r *Router) Deadline() time.Time {
-	d := earliest(r.masterDown, r.nextAdvert)
-	d = earliest(d, r.releaseAt)
+	d := earliest(r.nextAdvert, r.releaseAt)
+	if r.handover.kind != Shutdown { // who only lingers on to leave takes over no more
+		d = earliest(d, r.masterDown)
+	}
 	d = earliest(d, r.handover.until)
 	return earliest(d, r.tell.next)
 }
@@ -101,7 +123,7 @@ func (r *Router) Step(now time.Time, ev Event) []Action {
 	case Startup:
 		r.startup(now)
 	case Received:
-		r.received(now, ev.Advert, ev.Source)
+		r.received(now, ev)
 	case Expired:
 		r.expired(now)
 	case Shutdown:
@@ -118,6 +140,12 @@ func (r *Router) Step(now time.Time, ev Event) []Action {
 		}
 	case Configured:
 		r.configure(now, *ev.Spec)
+	case Synced:
+		r.synced = true
+	case Conflicted:
+		if r.state == Master && r.handover.kind == 0 {
+			r.defend(now)
+		}
 	}
 	return r.actions
 }
@@ -134,9 +162,14 @@ func (r *Router) preempts() bool {
 	return !r.resigned && (r.spec.Preempt || r.spec.Priority == OwnerPriority)
 }
 
-func (r *Router) skew() time.Duration { return SkewTime(r.priority(), r.masterInterval) }
+func (r *Router) skew() time.Duration { return r.spec.skew(r.priority(), r.masterInterval) }
 
-func (r *Router) downInterval() time.Duration { return DownInterval(r.priority(), r.masterInterval) }
+func (r *Router) downInterval() time.Duration { return r.spec.down(r.priority(), r.masterInterval) }
+
+// ownDownInterval is that of a router which hears only its own interval.
+func (r *Router) ownDownInterval() time.Duration {
+	return r.spec.down(r.priority(), r.spec.Interval)
+}
 
 // startup is RFC 9568 section 6.4.1.
 func (r *Router) startup(now time.Time) {
@@ -149,15 +182,19 @@ func (r *Router) startup(now time.Time) {
 // rejoin enters the election from Init or Fault.
 func (r *Router) rejoin(now time.Time, why string) {
 	r.masterInterval = r.spec.Interval
-	r.owner, r.ownerPriority = netip.Addr{}, 0
+	r.forget()
+	r.synced = r.spec.PreemptAfterSync == 0
 	// Whatever a predecessor left on the interface goes before we listen: another
 	// router may own the addresses by now.
 	r.do(Action{Kind: Release})
-	if r.priority() == OwnerPriority {
+	if r.priority() == OwnerPriority && !r.grouped {
 		r.becomeMaster(now, why+"; priority 255 owns the addresses")
 		return
 	}
 	r.becomeBackup(now, r.downInterval(), why+"; listening for a master")
+	if r.priority() == OwnerPriority {
+		r.want(now, "priority 255 owns the addresses")
+	}
 }
 
 func (r *Router) expired(now time.Time) {
@@ -178,7 +215,7 @@ func (r *Router) expired(now time.Time) {
 	}
 }
 
-func (r *Router) received(now time.Time, a *Advert, from netip.Addr) {
+func (r *Router) received(now time.Time, ev Event) {
 	if r.state == Master {
 		// After a standstill this may come before the timer. The sender is no rival to
 		// assert ourselves against: it took over while we were away.
@@ -186,28 +223,14 @@ func (r *Router) received(now time.Time, a *Advert, from netip.Addr) {
 	}
 	switch r.state {
 	case Backup:
-		if a.Priority == 0 && r.anotherOwns(now, from) {
+		if ev.Advert.Priority == 0 && r.anotherOwns(now, ev) {
 			return
 		}
-		r.heard(now, a, from)
-		r.receivedBackup(now, a)
+		r.heard(now, ev)
+		r.receivedBackup(now, ev.Advert)
 	case Master:
-		r.receivedMaster(now, a, from)
+		r.receivedMaster(now, ev)
 	}
-}
-
-// anotherOwns reports whether a master other than from was heard so lately that
-// it must still be there: then from has nothing to give up, and believing it
-// would cost the real master its addresses for nothing.
-func (r *Router) anotherOwns(now time.Time, from netip.Addr) bool {
-	return r.owner.IsValid() && r.owner != from && r.ownerPriority != 0 &&
-		now.Sub(r.lastHeard) <= r.masterInterval+r.masterInterval/2
-}
-
-// heard remembers who speaks as master.
-func (r *Router) heard(now time.Time, a *Advert, from netip.Addr) {
-	r.lastHeard = now
-	r.owner, r.ownerPriority = from, a.Priority
 }
 
 // failed leaves the election. A master says goodbye, in case the wire still
@@ -236,20 +259,33 @@ func (r *Router) configure(now time.Time, spec Spec) {
 	if old.Equal(spec) {
 		return
 	}
+	waited := r.downInterval()
 	r.spec = spec
 	switch r.state {
 	case Master:
-		r.do(Action{Kind: Hold})
-		if r.handover.kind == 0 {
-			r.advertise(now)
-		}
-		r.tell.start(now, spec.Announce)
-		r.do(Action{Kind: Tell, Repeat: spec.Announce.Repeat})
+		r.configureMaster(now, old)
 	case Backup:
 		if !r.owner.IsValid() {
 			r.masterInterval = spec.Interval
 		}
-		r.masterDown = later(now, r.downInterval())
+		// The silence up to now counts.
+		if !r.masterDown.IsZero() {
+			r.masterDown = r.masterDown.Add(r.downInterval() - waited)
+			if r.masterDown.Before(now) {
+				r.masterDown = now // long past would look like a stall
+			}
+		}
+	}
+}
+
+func (r *Router) configureMaster(now time.Time, old Spec) {
+	if r.handover.kind == 0 {
+		r.advertise(now)
+	}
+	if !slices.Equal(old.Addresses, r.spec.Addresses) || old.Announce != r.spec.Announce {
+		r.do(Action{Kind: Hold})
+		r.tell.start(now, r.spec.Announce)
+		r.do(Action{Kind: Tell, Repeat: r.spec.Announce.Repeat})
 	}
 }
 
@@ -270,7 +306,8 @@ func (r *Router) send(now time.Time, priority uint8) {
 }
 
 func (r *Router) clearTimers() {
-	r.masterDown, r.nextAdvert, r.preemptAt = time.Time{}, time.Time{}, time.Time{}
+	r.masterDown, r.nextAdvert, r.lowerSince = time.Time{}, time.Time{}, time.Time{}
+	r.wants = ""
 	r.tell.stop()
 }
 

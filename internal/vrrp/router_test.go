@@ -354,7 +354,7 @@ func TestReconfiguringWithTheSameSpecDoesNothing(t *testing.T) {
 
 func TestNewPriorityOfAMasterIsToldAtOnce(t *testing.T) {
 	next := spec(120)
-	master(t, spec(100)).do(Event{Kind: Configured, Spec: &next}, "hold send120 tell5").is(Master)
+	master(t, spec(100)).do(Event{Kind: Configured, Spec: &next}, "send120").is(Master)
 }
 
 // A new master announces at once, after a second (the old one may have answered

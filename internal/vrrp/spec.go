@@ -8,8 +8,11 @@ import (
 
 // Spec is what one router takes into the election.
 type Spec struct {
-	VRID     uint8
-	Priority uint8         // 1–255; 255 is the owner of the addresses
+	VRID    uint8
+	Version uint8 // 2: the timers of RFC 3768; else those of RFC 9568
+	// Priority is the effective one, 1–255: tracking may have changed the configured
+	// one. 255 is the owner of the addresses.
+	Priority uint8
 	Interval time.Duration // between our adverts, 10 ms–40.95 s
 
 	// Preempt lets this router take over from a master of lower priority. The
@@ -18,6 +21,9 @@ type Spec struct {
 	// PreemptDelay is how long a master of lower priority is left alone after it
 	// was first heard.
 	PreemptDelay time.Duration
+	// PreemptAfterSync is how long at most a master of lower priority is left alone
+	// until [Synced] says that our connections are those of the master.
+	PreemptAfterSync time.Duration
 
 	// Source is the address that our adverts come from: the higher one wins
 	// between equal priorities.
@@ -42,8 +48,9 @@ type Announce struct {
 
 // Equal reports whether both specs are the same.
 func (s Spec) Equal(o Spec) bool {
-	return s.VRID == o.VRID && s.Priority == o.Priority && s.Interval == o.Interval &&
-		s.Preempt == o.Preempt && s.PreemptDelay == o.PreemptDelay && s.Source == o.Source &&
+	return s.VRID == o.VRID && s.Version == o.Version && s.Priority == o.Priority && s.Interval == o.Interval &&
+		s.Preempt == o.Preempt && s.PreemptDelay == o.PreemptDelay &&
+		s.PreemptAfterSync == o.PreemptAfterSync && s.Source == o.Source &&
 		slices.Equal(s.Addresses, o.Addresses) && s.Linger == o.Linger && s.Announce == o.Announce
 }
 
@@ -57,4 +64,18 @@ func SkewTime(priority uint8, masterInterval time.Duration) time.Duration {
 // the master dead (RFC 9568 section 6.1).
 func DownInterval(priority uint8, masterInterval time.Duration) time.Duration {
 	return 3*masterInterval + SkewTime(priority, masterInterval)
+}
+
+// skew is the Skew_Time of a router of that priority. In version 2 it is a part
+// of a second, whatever the interval (RFC 3768 section 6.1).
+func (s *Spec) skew(priority uint8, masterInterval time.Duration) time.Duration {
+	if s.Version == 2 {
+		masterInterval = time.Second
+	}
+	return SkewTime(priority, masterInterval)
+}
+
+// down is the Master_Down_Interval of a router of that priority.
+func (s *Spec) down(priority uint8, masterInterval time.Duration) time.Duration {
+	return 3*masterInterval + s.skew(priority, masterInterval)
 }

@@ -57,7 +57,7 @@ func OpenAnnouncer(ifname string, options ...AnnouncerOption) (*Announcer, error
 }
 
 func (a *Announcer) open() error {
-	ifi, err := net.InterfaceByName(a.ifname)
+	ifi, err := lookup(a.ifname)
 	if err != nil {
 		return err
 	}

@@ -81,18 +81,3 @@ func neighbourAdvertisement(mac net.HardwareAddr, addr netip.Addr, router bool) 
 	binary.BigEndian.PutUint16(b[start+2:], checksumICMPv6(src, dst, b[start:]))
 	return b
 }
-
-// checksumICMPv6 is RFC 4443 section 2.3 for a message of even length whose
-// checksum field is zero.
-func checksumICMPv6(src, dst [16]byte, msg []byte) uint16 {
-	sum := uint32(len(msg)) + protocolICMPv6 //nolint:gosec // 32 bytes
-	for _, part := range [][]byte{src[:], dst[:], msg} {
-		for i := 0; i+1 < len(part); i += 2 {
-			sum += uint32(binary.BigEndian.Uint16(part[i:]))
-		}
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
-}

@@ -26,6 +26,22 @@ func indexOf(fd int, name string) (int, error) {
 	return int(r.Uint32()), nil
 }
 
+// lookup finds an interface, before there is a socket to ask on. Unlike
+// [net.InterfaceByName] it does not dump all interfaces, and its error tells
+// that there is none (ENODEV).
+func lookup(name string) (*net.Interface, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	index, err := indexOf(fd, name)
+	if err != nil {
+		return nil, err
+	}
+	return &net.Interface{Index: index, Name: name}, nil
+}
+
 // isUp reports whether the interface is administratively up.
 func isUp(fd int, name string) (bool, error) {
 	r, err := unix.NewIfreq(name)
@@ -65,8 +81,8 @@ func macOf(fd int, name string) (net.HardwareAddr, error) {
 func check(c syscall.RawConn, name string, index int) error {
 	var err error
 	closed := c.Control(func(fd uintptr) {
-		now, lookup := indexOf(int(fd), name)
-		if lookup != nil || now != index {
+		now, missing := indexOf(int(fd), name)
+		if missing != nil || now != index {
 			err = ErrInterfaceGone
 			return
 		}

@@ -25,8 +25,9 @@ type message struct {
 	errn error
 }
 
-// receive reads one packet into m.buf. The results are m.n and m.errn.
-func (m *message) receive(fd uintptr, flags int) {
+// receive reads one packet into m.buf without waiting for it. The results are
+// m.n and m.errn.
+func (m *message) receive(fd uintptr) {
 	m.vector.Base = &m.buf[0]
 	m.vector.SetLen(len(m.buf))
 	m.header = unix.Msghdr{
@@ -36,7 +37,7 @@ func (m *message) receive(fd uintptr, flags int) {
 	m.header.SetIovlen(1)
 	m.header.SetControllen(len(m.control))
 	for {
-		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&m.header)), uintptr(flags)) //nolint:gosec // as above
+		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&m.header)), unix.MSG_DONTWAIT) //nolint:gosec // as above
 		switch errno {
 		case 0:
 			m.n, m.errn = int(n), nil //nolint:gosec // at most len(m.buf)

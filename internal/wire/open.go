@@ -124,11 +124,11 @@ func (c *VRRPConn) configure() error {
 		return err
 	}
 	c.read = func(fd uintptr) bool {
-		c.in.receive(fd, unix.MSG_DONTWAIT)
+		c.in.receive(fd)
 		return !c.sawEmpty(c.in.errn)
 	}
 	c.peek = func(fd uintptr) {
-		c.peeked.receive(fd, unix.MSG_DONTWAIT)
+		c.peeked.receive(fd)
 		c.sawEmpty(c.peeked.errn)
 	}
 	c.write = func(fd uintptr) {
@@ -141,19 +141,25 @@ func (c *VRRPConn) configure() error {
 	return c.ready()
 }
 
+// prioritize lets what the socket sends pass by other traffic in the transmit
+// queue. 7 takes CAP_NET_ADMIN, 6 does not.
+func prioritize(fd int) error {
+	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, priorityVRRP)
+	if err != nil {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, priorityVRRP-1)
+	}
+	return os.NewSyscallError("SO_PRIORITY", err)
+}
+
 // ready sets what must be set last, and empties the queue: between its creation
 // and its binding the socket took packets of any interface.
 func (c *VRRPConn) ready() error {
 	var err error
 	control := c.raw.Control(func(fd uintptr) {
-		// The traffic class sets a priority, too; this must come after it. 7 takes
-		// CAP_NET_ADMIN, 6 does not.
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, priorityVRRP)
-		if err != nil {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PRIORITY, priorityVRRP-1)
-		}
+		// The traffic class sets a priority, too; this must come after it.
+		err = prioritize(int(fd))
 	})
-	if err := errors.Join(control, os.NewSyscallError("SO_PRIORITY", err)); err != nil {
+	if err := errors.Join(control, err); err != nil {
 		return err
 	}
 	var scrap [1]byte

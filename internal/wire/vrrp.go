@@ -47,6 +47,11 @@ func Group(f Family) netip.Addr {
 // shared by all virtual routers of that interface. All methods are safe for
 // concurrent use, and neither Poll nor Send waits for a Receive that is under
 // way.
+//
+// A macvlan with the virtual router's hardware address on the interface must be
+// in bridge or vepa mode: in private mode the kernel gives it, and not this
+// socket, what the peer sends from that hardware address, and in passthru mode
+// everything (drivers/net/macvlan.c, macvlan_handle_frame).
 type VRRPConn struct {
 	ifname string
 	index  int
@@ -249,11 +254,21 @@ func (c *VRRPConn) explain(doing string, err error) error {
 			return fmt.Errorf("%s on %s: %w (%w)", doing, c.ifname, state, err)
 		}
 		if unreachable(err) {
-			return fmt.Errorf("%s on %s: %w: is the source an address of this host, and does it have a route to there?",
-				doing, c.ifname, err)
+			return fmt.Errorf("%s on %s: %w: is the source an address of this host%s, and does it have a route to there?",
+				doing, c.ifname, err, c.tentative())
 		}
 	}
 	return fmt.Errorf("%s on %s: %w", doing, c.ifname, err)
+}
+
+// tentative completes a question: the kernel lets nothing be sent from an IPv6
+// address for a second or two after it was added or the link came up, nor ever
+// from one that another host has (RFC 4862 section 5.4).
+func (c *VRRPConn) tentative() string {
+	if c.family == IPv6 {
+		return " (and neither tentative nor dadfailed, see ip -6 address)"
+	}
+	return ""
 }
 
 // unreachable reports an error that the kernel gives for a source that is not an

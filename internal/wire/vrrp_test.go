@@ -165,20 +165,9 @@ func TestSourceIsOptional(t *testing.T) {
 func TestLinkLocalSource(t *testing.T) {
 	_, a, b := pair(t)
 	from, in := openOn(t, a, "eth0", IPv6), listen(openOn(t, b, "eth0", IPv6))
-	local := func(h *lab.Host) netip.Addr {
-		list, err := h.Netlink().AddrList(linkOf(t, h, "eth0"), netlink.FAMILY_V6)
-		must(t, err)
-		for _, k := range list {
-			if ip, ok := netip.AddrFromSlice(k.IP); ok && ip.IsLinkLocalUnicast() {
-				return ip
-			}
-		}
-		t.Fatal("no link-local address")
-		return netip.Addr{}
-	}
-	for _, dst := range []netip.Addr{groupIPv6, local(b), local(b).WithZone("eth0")} {
-		must(t, from.Send(advert, local(a), dst))
-		if p := await(t, in); p.Source != local(a) || p.Dest != dst.WithZone("") || p.TTL != 255 {
+	for _, dst := range []netip.Addr{groupIPv6, linkLocal(t, b), linkLocal(t, b).WithZone("eth0")} {
+		must(t, from.Send(advert, linkLocal(t, a), dst))
+		if p := await(t, in); p.Source != linkLocal(t, a) || p.Dest != dst.WithZone("") || p.TTL != 255 {
 			t.Errorf("to %v: received %+v", dst, p.Packet)
 		}
 	}

@@ -63,7 +63,9 @@ func TestIDTakenByAStranger(t *testing.T) {
 	defer conn.Close()
 	source := netip.MustParseAddr("10.0.0.9")
 	stranger := vrrp.Advert{VRID: 51, Priority: 50, Interval: fast, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.77")}}
-	packet := stranger.Append(nil, source, vrrp.GroupIPv4, vrrp.PseudoHeader)
+	codec, err := vrrp.NewCodec(vrrp.CodecOptions{VRID: 51, Version: 3, Interval: fast})
+	must(t, err)
+	packet := codec.Append(nil, &stranger, source, vrrp.GroupIPv4, time.Now())
 	want := "10.0.0.9 uses virtual router id 51 on eth0 for [10.0.0.77], this router has [10.0.0.100]: " +
 		"make the configurations equal, or give one of them another id"
 	lab.Eventually(t, 5*time.Second, func() error {

@@ -44,17 +44,27 @@ type Capture struct {
 // and match a filter in tcpdump's language ("vrrp", "arp or icmp6"; "" for all). Whatever is sent
 // after it has returned is in it.
 func (l *Lab) Capture(h *Host, ifname, filter string) *Capture {
+	return l.capture(h.ns, h.name, ifname, filter, false)
+}
+
+// CaptureBridge is Capture for everything that arrives at a bridge, whoever sends it to whom, each
+// packet once. What a Partition keeps from passing on is in it.
+func (l *Lab) CaptureBridge(b *Bridge, filter string) *Capture {
+	return l.capture(l.switches, "switches", b.name, filter, true)
+}
+
+func (l *Lab) capture(ns *namespace, where, ifname, filter string, promiscuous bool) *Capture {
 	c := &Capture{
-		what: h.name + "/" + ifname,
+		what: where + "/" + ifname,
 		stop: make(chan struct{}),
 		done: make(chan struct{}),
 		more: make(chan struct{}),
 	}
-	if !h.usable() {
+	if ns == nil || l.broken() {
 		c.finish(errNoHost)
 		return c
 	}
-	if err := c.open(h, ifname, filter); err != nil {
+	if err := c.open(ns, ifname, filter, promiscuous); err != nil {
 		c.finish(err)
 		l.fail(fmt.Errorf("capture on %s: %w", c.what, err))
 		return c
@@ -76,16 +86,16 @@ func (c *Capture) finish(err error) {
 	})
 }
 
-func (c *Capture) open(h *Host, ifname, filter string) error {
-	program, err := compileFilter(h, filter)
+func (c *Capture) open(ns *namespace, ifname, filter string, promiscuous bool) error {
+	program, err := compileFilter(ns, filter)
 	if err != nil {
 		return err
 	}
-	device, err := h.ns.netlink.LinkByName(ifname)
+	device, err := ns.netlink.LinkByName(ifname)
 	if err != nil {
 		return err
 	}
-	return h.ns.do(func() error {
+	return ns.do(func() error {
 		// Protocol 0: nothing is received before the filter is in place and bind says what.
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -109,6 +119,12 @@ func (c *Capture) open(h *Host, ifname, filter string) error {
 			if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 				return fmt.Errorf("timeout: %w", err)
 			}
+			if promiscuous {
+				all := unix.PacketMreq{Ifindex: int32(device.Attrs().Index), Type: unix.PACKET_MR_PROMISC}
+				if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &all); err != nil {
+					return fmt.Errorf("promiscuous mode: %w", err)
+				}
+			}
 			return unix.Bind(fd, &unix.SockaddrLinklayer{
 				Protocol: htons(unix.ETH_P_ALL),
 				Ifindex:  device.Attrs().Index,
@@ -127,13 +143,13 @@ func htons(v uint16) uint16 {
 }
 
 // compileFilter has tcpdump translate a filter into the program that the kernel runs.
-func compileFilter(h *Host, filter string) ([]unix.SockFilter, error) {
+func compileFilter(ns *namespace, filter string) ([]unix.SockFilter, error) {
 	if filter == "" {
 		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), Patience(10*time.Second))
 	defer cancel()
-	text, err := h.run(ctx, nil, "tcpdump", "-y", "EN10MB", "-ddd", filter)
+	text, err := ns.run(ctx, nil, "tcpdump", "-y", "EN10MB", "-ddd", filter)
 	if err != nil {
 		return nil, err
 	}

@@ -250,6 +250,26 @@ func TestCapture(t *testing.T) {
 	}
 }
 
+// The bridge sees what two hosts send to each other, each packet once.
+func TestCaptureBridge(t *testing.T) {
+	l, a, b := pair(t)
+	seen := l.CaptureBridge(l.Bridge("lan"), "icmp")
+	if err := ping(a, "10.0.0.2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := seen.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	var senders []string
+	for _, p := range seen.Packets() {
+		senders = append(senders, net.HardwareAddr(p.Data[6:12]).String())
+	}
+	want := []string{a.Link("eth0").MAC().String(), b.Link("eth0").MAC().String()}
+	if !slices.Equal(senders, want) {
+		t.Errorf("packets of %v crossed the bridge; want a request and a reply, of %v", senders, want)
+	}
+}
+
 func TestProcess(t *testing.T) {
 	_, a, _ := pair(t)
 	exited := make(chan error, 1)

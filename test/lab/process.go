@@ -250,7 +250,9 @@ func (p *Process) signalTree(signal syscall.Signal) {
 	if signal == syscall.SIGSTOP {
 		return
 	}
-	for _, pid := range p.Tree() {
+	// The first last: when the parent of a group of stopped processes dies, the kernel lets them
+	// go on (setpgid(2): an orphaned process group).
+	for _, pid := range slices.Backward(p.Tree()) {
 		_ = unix.Kill(pid, signal)
 	}
 }

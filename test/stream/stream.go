@@ -72,15 +72,18 @@ func wantDest(conn *net.UDPConn) error {
 	if err != nil {
 		return err
 	}
+	level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
+	if local, ok := conn.LocalAddr().(*net.UDPAddr); ok && local.IP.To4() == nil {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+	}
 	var set error
-	err = raw.Control(func(fd uintptr) {
-		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-	})
-	return errors.Join(err, os.NewSyscallError("IP_PKTINFO", set))
+	err = raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), level, option, 1) })
+	return errors.Join(err, os.NewSyscallError("asking for the destinations of datagrams", set))
 }
 
 // replyFrom makes the control message that answers from the address in the
-// received one (struct in_pktinfo: index, local address, destination).
+// received one (struct in_pktinfo: index, local address, destination; struct
+// in6_pktinfo: destination, index).
 func replyFrom(oob []byte) []byte {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
@@ -91,6 +94,11 @@ func replyFrom(oob []byte) []byte {
 			info := &unix.Inet4Pktinfo{}
 			copy(info.Spec_dst[:], m.Data[8:12])
 			return unix.PktInfo4(info)
+		}
+		if m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= 16 {
+			info := &unix.Inet6Pktinfo{}
+			copy(info.Addr[:], m.Data[:16])
+			return unix.PktInfo6(info)
 		}
 	}
 	return nil
@@ -170,10 +178,10 @@ func (s *Stream) result() Result {
 
 // Dial opens the client's socket; call it in the client's network namespace.
 func Dial(to netip.AddrPort) (*net.UDPConn, error) {
-	return net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
+	return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 }
 
-// Listen opens the echo service's socket; call it in the server's network
+// Listen opens the echo service's socket for IPv4; call it in the server's network
 // namespace.
 func Listen(port uint16) (*net.UDPConn, error) {
 	return net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})

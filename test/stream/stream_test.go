@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -8,28 +9,32 @@ import (
 
 // A whole round on the loopback: everything is answered, nothing is an outage.
 func TestEchoAnswersEverything(t *testing.T) {
-	server, err := Listen(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- Echo(server) }()
-	port := server.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
-	client, err := Dial(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := Start(client, time.Millisecond)
-	time.Sleep(100 * time.Millisecond)
-	r := s.Stop()
-	if r.Sent < 10 || r.Lost != 0 || r.Gap != 0 {
-		t.Errorf("%v, want nothing lost of at least 10", r)
-	}
-	if err := server.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-ended; err != nil {
-		t.Errorf("Echo: %v", err)
+	for network, loopback := range map[string]string{"udp4": "127.0.0.1", "udp6": "::1"} {
+		t.Run(network, func(t *testing.T) {
+			server, err := net.ListenUDP(network, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- Echo(server) }()
+			port := server.LocalAddr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
+			client, err := Dial(netip.AddrPortFrom(netip.MustParseAddr(loopback), port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := Start(client, time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
+			r := s.Stop()
+			if r.Sent < 10 || r.Lost != 0 || r.Gap != 0 {
+				t.Errorf("%v, want nothing lost of at least 10", r)
+			}
+			if err := server.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("Echo: %v", err)
+			}
+		})
 	}
 }
 

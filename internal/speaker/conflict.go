@@ -1,0 +1,153 @@
+package speaker
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"baton/internal/vrrp"
+	"baton/internal/wire"
+)
+
+// ConflictWatch hears when somebody else announces one of our addresses (RFC
+// 5227 section 2.4, and the like for IPv6).
+type ConflictWatch interface {
+	Watch(addrs []netip.Addr, own [][6]byte) error
+	Receive() (wire.Conflict, error)
+	Close() error
+}
+
+// conflictWatch is one interface's; nil: there is none.
+type conflictWatch struct {
+	conn ConflictWatch
+}
+
+func (w *conflictWatch) close() {
+	if w != nil {
+		_ = w.conn.Close() // only read from
+	}
+}
+
+// watchConflicts brings the watches up to date with the addresses that a router
+// has, or has no more.
+func (s *Speaker) watchConflicts(r *router) {
+	seen := map[string]bool{}
+	for _, a := range r.state().announce {
+		if i := s.ifaces[a.on]; i != nil && !seen[a.on] {
+			seen[a.on] = true
+			i.watchConflicts()
+		}
+	}
+}
+
+// watchConflicts watches for the addresses that our routers hold on this
+// interface.
+func (i *iface) watchConflicts() {
+	var addrs []netip.Addr
+	own := [][6]byte{i.link.MAC}
+	for _, r := range i.s.routers {
+		if !r.wantHeld {
+			continue
+		}
+		for _, a := range r.state().announce {
+			if a.on != i.name {
+				continue
+			}
+			addrs = append(addrs, a.address.Prefix.Addr())
+			if a.mac != nil && !slices.Contains(own, *a.mac) {
+				own = append(own, *a.mac)
+			}
+		}
+	}
+	if len(addrs) == 0 || i.problem != "" {
+		i.watch.close()
+		i.watch = nil
+		return
+	}
+	err := error(nil)
+	if i.watch == nil {
+		err = i.openWatch()
+	}
+	if err == nil {
+		err = i.watch.conn.Watch(addrs, own)
+	}
+	if err != nil && i.s.limit.allow(i.name+"/watch") {
+		i.s.log.Warn("address conflicts cannot be watched for", "interface", i.name, "error", err)
+	}
+}
+
+func (i *iface) openWatch() error {
+	conn, err := i.s.edges.OpenConflicts(i.name)
+	if err != nil {
+		return err
+	}
+	w := &conflictWatch{conn: conn}
+	i.watch = w
+	go func() {
+		for {
+			c, err := conn.Receive()
+			if err != nil {
+				if !errors.Is(err, net.ErrClosed) {
+					i.s.post(func() { i.watchEnded(w, err) })
+				}
+				return
+			}
+			i.s.post(func() { i.conflict(c) })
+		}
+	}()
+	return nil
+}
+
+// watchEnded opens a watch again that broke.
+func (i *iface) watchEnded(w *conflictWatch, err error) {
+	if i.watch != w {
+		return
+	}
+	w.close()
+	i.watch = nil
+	if i.s.limit.allow(i.name + "/watch") {
+		i.s.log.Warn("the watch for address conflicts failed; it is opened again", "interface", i.name, "error", err)
+	}
+	i.retrySoon()
+}
+
+// conflict is called when somebody announced one of our addresses.
+func (i *iface) conflict(c wire.Conflict) {
+	for _, r := range i.s.routers {
+		if r.wantHeld && r.announces(i.name, c.Addr) {
+			r.conflict(i, c)
+		}
+	}
+}
+
+// announces reports whether the router has the address on that interface.
+func (r *router) announces(ifname string, addr netip.Addr) bool {
+	return slices.ContainsFunc(r.state().announce, func(a announcement) bool {
+		return a.on == ifname && a.address.Prefix.Addr() == addr
+	})
+}
+
+// conflict counts and answers an announcement of our address by somebody else.
+// While the addresses only linger, the new master's are to be expected.
+func (r *router) conflict(i *iface, c wire.Conflict) {
+	e := r.election.Status()
+	if e.State != vrrp.Master || e.HandsOver {
+		return
+	}
+	now := time.Now()
+	r.conflicts += max(uint64(c.Count), 1)
+	mac := net.HardwareAddr(c.MAC[:]).String()
+	r.lastConflict = fmt.Sprintf("%s announced %s on %s by %s", mac, c.Addr, i.name, c.Kind)
+	r.step(vrrp.Event{Kind: vrrp.Conflicted})
+	if !r.s.limit.allow(r.spec.Name + "/conflict/" + mac) {
+		return
+	}
+	r.log.Warn("somebody else announces our address", "address", c.Addr, "on", i.name, "mac", mac, "by", c.Kind)
+	r.s.tell(Notice{
+		At: now, Router: r.spec.Name, From: mac, To: "conflict",
+		Reason: r.lastConflict + "; this director owns it and announced it again",
+	})
+}
