@@ -2,6 +2,7 @@ package speaker
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -113,9 +114,8 @@ func (r *router) takeSpec() {
 
 // remove ends a router at once: its peers take over after their skew.
 func (s *Speaker) remove(r *router, why string) {
-	r.step(vrrp.Event{Kind: vrrp.Failed, Reason: why})
+	r.step(vrrp.Event{Kind: vrrp.Removed, Reason: why})
 	r.holder.end()
-	r.closeSender()
 	for _, p := range r.paths {
 		p.iface.detach(r)
 	}
@@ -151,10 +151,18 @@ func (r *router) interfaceChanged() {
 	r.lookAtTracks(now)
 	r.weigh(now)
 	for n, p := range r.paths {
+		if !p.iface.looked {
+			continue
+		}
 		was := p.problem
 		p.problem = r.look(p)
 		if n > 0 && was != p.problem {
 			r.pathChanged(now, p)
+		}
+	}
+	if state := r.election.State(); !state.Listens() {
+		if r.waiting = r.pending(); r.waiting != "" {
+			return
 		}
 	}
 	problem := r.broken
@@ -162,7 +170,7 @@ func (r *router) interfaceChanged() {
 		problem = r.paths[0].problem
 	}
 	if problem == "" {
-		problem = r.openSender()
+		problem = r.senderProblem()
 	}
 	if problem == "" {
 		problem = r.trackFault()
@@ -194,29 +202,32 @@ func (r *router) pathChanged(now time.Time, p *path) {
 	r.s.tell(Notice{At: now, Router: r.spec.Name, From: "heartbeat on " + p.iface.name, To: state, Reason: why})
 }
 
-// openSender opens what sends adverts with the virtual hardware address, or
-// returns why it cannot.
-func (r *router) openSender() string {
-	if !r.spec.VirtualMAC || r.sender != nil && r.senderIndex == r.paths[0].iface.link.Index {
-		return ""
-	}
-	r.closeSender()
-	sender, err := r.s.edges.OpenSender(r.spec.Interface, r.family(), r.virtualLink().MAC)
-	if err != nil {
-		return err.Error()
-	}
-	r.sender, r.senderIndex = sender, r.paths[0].iface.link.Index
-	return ""
+// senderKey names the sender of a router with a virtual hardware address.
+func (r *router) senderKey() (senderKey, bool) {
+	return senderKey{family: r.family(), mac: r.virtualLink().MAC}, r.spec.VirtualMAC
 }
 
-func (r *router) closeSender() {
-	if r.sender == nil {
-		return
+// senderProblem says why adverts cannot leave with the virtual hardware address,
+// or is empty.
+func (r *router) senderProblem() string {
+	k, ok := r.senderKey()
+	if !ok {
+		return ""
 	}
-	if err := r.sender.Close(); err != nil {
-		r.log.Warn("closing a socket failed", "error", err)
+	return r.paths[0].iface.senders[k].problem
+}
+
+// pending says what is being looked at or opened, so that the router cannot
+// start yet, or is empty.
+func (r *router) pending() string {
+	i := r.paths[0].iface
+	if k := i.socket(r.family()); !i.looked || i.problem == "" && k.conn == nil && k.problem == "" {
+		return "interface " + i.name + " is being looked at"
 	}
-	r.sender = nil
+	if k, ok := r.senderKey(); ok && i.problem == "" && i.senders[k].Sender == nil && i.senders[k].problem == "" {
+		return "the socket for the virtual hardware address is being opened"
+	}
+	return ""
 }
 
 // eachIface calls f with every interface that the router sends on or tracks.
@@ -247,9 +258,16 @@ func (s *Speaker) applyChange(c network.Change) {
 		return // our own doing: every takeover is reported
 	}
 	for _, i := range s.ifaces {
-		if i.name == c.Interface || i.name == c.OldName || c.Kind == network.Resync {
-			i.refresh()
+		if i.name != c.Interface && i.name != c.OldName && c.Kind != network.Resync {
+			continue
 		}
+		switch c.Kind {
+		case network.LinkDown:
+			i.lost(fmt.Sprintf("interface %s is down or has no carrier", i.name))
+		case network.LinkGone:
+			i.lost(fmt.Sprintf("interface %s: %v", i.name, &network.InterfaceError{Name: i.name}))
+		}
+		i.refresh()
 	}
 }
 

@@ -26,8 +26,9 @@ type conflictWatch struct {
 }
 
 func (w *conflictWatch) close() {
-	if w != nil {
-		_ = w.conn.Close() // only read from
+	if w != nil && w.conn != nil {
+		conn := w.conn
+		go conn.Close() //nolint:errcheck // only read from
 	}
 }
 
@@ -67,26 +68,32 @@ func (i *iface) watchConflicts() {
 		i.watch = nil
 		return
 	}
-	err := error(nil)
 	if i.watch == nil {
-		err = i.openWatch()
+		i.openWatch() // and then again
+		return
 	}
-	if err == nil {
-		err = i.watch.conn.Watch(addrs, own)
+	if i.watch.conn == nil {
+		return // being opened
 	}
-	if err != nil && i.s.limit.allow(i.name+"/watch") {
+	if err := i.watch.conn.Watch(addrs, own); err != nil && i.s.limit.allow(i.name+"/watch") {
 		i.s.log.Warn("address conflicts cannot be watched for", "interface", i.name, "error", err)
 	}
 }
 
-func (i *iface) openWatch() error {
-	conn, err := i.s.edges.OpenConflicts(i.name)
-	if err != nil {
-		return err
-	}
-	w := &conflictWatch{conn: conn}
+// openWatch opens the watch aside; see look.go.
+func (i *iface) openWatch() {
+	w := &conflictWatch{}
 	i.watch = w
 	go func() {
+		conn, err := i.s.edges.OpenConflicts(i.name)
+		if err != nil {
+			i.s.post(func() { i.watchEnded(w, err) })
+			return
+		}
+		if !i.s.tryPost(func() { i.watchOpened(w, conn) }) {
+			_ = conn.Close() // never used
+			return
+		}
 		for {
 			c, err := conn.Receive()
 			if err != nil {
@@ -98,7 +105,16 @@ func (i *iface) openWatch() error {
 			i.s.post(func() { i.conflict(c) })
 		}
 	}()
-	return nil
+}
+
+// watchOpened begins to watch for the addresses that are held by now.
+func (i *iface) watchOpened(w *conflictWatch, conn ConflictWatch) {
+	w.conn = conn
+	if i.watch != w {
+		w.close() // not wanted any more
+		return
+	}
+	i.watchConflicts()
 }
 
 // watchEnded opens a watch again that broke.

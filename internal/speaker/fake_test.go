@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"baton/internal/network"
@@ -258,6 +259,7 @@ func start(t *testing.T, seg *segment, source string, specs ...Router) *director
 	if err := d.Configure(ctx, specs, nil); err != nil {
 		t.Fatal(err)
 	}
+	synctest.Wait() // until the interface was looked at
 	return d
 }
 
@@ -295,4 +297,19 @@ type remover func([]network.State)
 func (r remover) Remove(_ context.Context, states ...network.State) error {
 	r(states)
 	return nil
+}
+
+// conflicts returns the watch, what it watches, and how often the VIP was
+// announced.
+func (h *host) conflicts() (*fakeWatch, []netip.Addr, int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.watch, slices.Clone(h.watched), h.told[vip]
+}
+
+// all returns what was sent so far.
+func (s *segment) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sent)
 }

@@ -2,7 +2,6 @@ package speaker
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -18,11 +17,16 @@ type iface struct {
 	s       *Speaker
 	name    string
 	link    network.Link
-	problem string    // of the link; empty: it is up
+	problem string    // of the link; empty: it is up, if it was looked at
 	since   time.Time // when problem, or its absence, was first seen
 	retryAt time.Time // when to try again by ourselves; zero: not needed
 	sockets [2]socket // IPv4, IPv6
+	senders map[senderKey]sender
 	watch   *conflictWatch
+
+	looked  bool // what is known of it was seen, not assumed
+	looking bool // somebody is looking at it
+	again   bool // and shall do it once more
 }
 
 // socket is for the adverts of one family.
@@ -33,11 +37,19 @@ type socket struct {
 	routers [256]*router // by id
 }
 
+// sender sends adverts with a virtual hardware address.
+type sender struct {
+	Sender
+	problem string // why it is not open
+}
+
 // ifaceOf returns the interface of that name, which need not exist in the kernel.
 func (s *Speaker) ifaceOf(name string) *iface {
 	i := s.ifaces[name]
 	if i == nil {
-		i = &iface{s: s, name: name, problem: "not looked at yet", since: time.Now()}
+		i = &iface{
+			s: s, name: name, since: time.Now(), senders: map[senderKey]sender{},
+		}
 		s.ifaces[name] = i
 	}
 	return i
@@ -55,87 +67,6 @@ var families = [...]wire.Family{wire.IPv4, wire.IPv6}
 // reopenAfter is how often a broken interface is tried again without a sign from
 // the kernel.
 const reopenAfter = time.Second
-
-// refresh looks at the interface, opens or closes its sockets, and tells its
-// routers.
-func (i *iface) refresh() {
-	i.retryAt = time.Time{}
-	was := i.problem
-	i.problem = i.probe()
-	if (was == "") != (i.problem == "") {
-		i.since = time.Now()
-	}
-	for _, f := range families {
-		i.reopen(f)
-	}
-	i.watchConflicts()
-	for _, r := range i.s.routers {
-		if r.uses(i) {
-			r.interfaceChanged()
-		}
-	}
-}
-
-// probe returns what is wrong with the link.
-func (i *iface) probe() string {
-	link, err := i.s.edges.Network.Link(i.name)
-	if err != nil {
-		i.link = network.Link{}
-		i.retrySoon()
-		return fmt.Sprintf("interface %s: %v", i.name, err)
-	}
-	if link.Index != i.link.Index {
-		i.closeConns() // another interface took the name
-	}
-	i.link = link
-	if !link.Up {
-		i.retrySoon()
-		return fmt.Sprintf("interface %s is down or has no carrier", i.name)
-	}
-	return ""
-}
-
-func (i *iface) retrySoon() { i.retryAt = time.Now().Add(reopenAfter) }
-
-// reopen makes the socket of a family what it should be.
-func (i *iface) reopen(f wire.Family) {
-	k := i.socket(f)
-	if k.users == 0 || i.problem != "" {
-		i.closeConn(f)
-		return
-	}
-	if k.conn != nil {
-		return
-	}
-	k.problem = ""
-	conn, err := i.s.edges.OpenConn(i.name, f)
-	if err != nil {
-		k.problem = fmt.Sprintf("interface %s: %v", i.name, err)
-		i.retrySoon()
-		return
-	}
-	k.conn = conn
-	go i.s.read(i, f, conn)
-}
-
-func (i *iface) closeConn(f wire.Family) {
-	k := i.socket(f)
-	if k.conn == nil {
-		return
-	}
-	if err := k.conn.Close(); err != nil {
-		i.s.log.Warn("closing the VRRP socket failed", "interface", i.name, "error", err)
-	}
-	k.conn = nil
-}
-
-func (i *iface) closeConns() {
-	for _, f := range families {
-		i.closeConn(f)
-	}
-	i.watch.close()
-	i.watch = nil
-}
 
 func (i *iface) tick(now time.Time) {
 	if !i.retryAt.IsZero() && !now.Before(i.retryAt) {

@@ -24,12 +24,9 @@ type router struct {
 	election *vrrp.Router
 	broken   string  // why adverts cannot be written; empty: they can
 	paths    []*path // the first is the router's own interface
-	sender   Sender  // of adverts with the virtual hardware address; nil: not used
-	// senderIndex is the interface that sender was opened on.
-	senderIndex int
-	vips        []netip.Addr
-	holder      *holder
-	waiters     []chan<- string // for the next Settled
+	vips     []netip.Addr
+	holder   *holder
+	waiters  []chan<- string // for the next Settled
 
 	group  *group // nil: in none
 	member int    // of group
@@ -221,8 +218,8 @@ func (r *router) sendOn(n int, p *path, priority uint8) error {
 	r.eachDest(p, func(dst netip.Addr) {
 		r.buf = r.encode(r.buf[:0], p, priority, dst)
 		var err error
-		if n == 0 && r.sender != nil {
-			err = r.sender.Send(r.buf, p.source, dst)
+		if s := r.senderOn(n); s != nil {
+			err = s.Send(r.buf, p.source, dst)
 		} else {
 			err = conn.Send(r.buf, p.source, dst)
 		}
@@ -231,6 +228,14 @@ func (r *router) sendOn(n int, p *path, priority uint8) error {
 		}
 	})
 	return failed
+}
+
+// senderOn is what sends with the virtual hardware address on a path, or nil.
+func (r *router) senderOn(path int) Sender {
+	if k, ok := r.senderKey(); ok && path == 0 {
+		return r.paths[0].iface.senders[k].Sender
+	}
+	return nil
 }
 
 func (r *router) encode(b []byte, p *path, priority uint8, dst netip.Addr) []byte {

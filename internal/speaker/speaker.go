@@ -225,10 +225,15 @@ func (s *Speaker) call(ctx context.Context, f func()) error {
 }
 
 // post runs f in the speaker's goroutine, some time.
-func (s *Speaker) post(f func()) {
+func (s *Speaker) post(f func()) { s.tryPost(f) }
+
+// tryPost is post that says whether f will be run: not if Run has ended.
+func (s *Speaker) tryPost(f func()) bool {
 	select {
 	case s.commands <- f:
+		return true
 	case <-s.done:
+		return false
 	}
 }
 

@@ -31,7 +31,7 @@ func TestPairElectsTheHigherPriority(t *testing.T) {
 		a.quit()
 		time.Sleep(vrrp.DownInterval(100, time.Second) + time.Millisecond)
 		b.wantState(vrrp.Master)
-		if told := b.host.told[vip]; told != 5 {
+		if _, _, told := b.host.conflicts(); told != 5 {
 			t.Errorf("announced %d times at the takeover, want 5", told)
 		}
 	})
@@ -109,13 +109,13 @@ func TestUnchangedConfigurationTouchesNothing(t *testing.T) {
 		a := start(t, seg, "10.0.0.1/24", spec)
 		defer a.quit()
 		time.Sleep(20 * time.Second)
-		sets, sent := a.host.setCount(), len(seg.sent)
+		sets, sent := a.host.setCount(), len(seg.all())
 		if err := a.Configure(t.Context(), []Router{spec}, nil); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if a.host.setCount() != sets || len(seg.sent) != sent {
-			t.Errorf("%d changes of addresses and %d adverts for nothing", a.host.setCount()-sets, len(seg.sent)-sent)
+		if a.host.setCount() != sets || len(seg.all()) != sent {
+			t.Errorf("%d changes of addresses and %d adverts for nothing", a.host.setCount()-sets, len(seg.all())-sent)
 		}
 	})
 }
@@ -177,7 +177,7 @@ func TestAddressTakenAwayIsPutBack(t *testing.T) {
 		a := start(t, &segment{}, "10.0.0.1/24", spec)
 		defer a.quit()
 		time.Sleep(20 * time.Second)
-		told := a.host.told[vip]
+		_, _, told := a.host.conflicts()
 		a.host.mu.Lock()
 		delete(a.host.has, vip)
 		report := a.host.report
@@ -185,7 +185,7 @@ func TestAddressTakenAwayIsPutBack(t *testing.T) {
 		report(network.Change{Kind: network.AddressRemoved, Interface: "eth0", Prefix: netip.MustParsePrefix("10.0.0.100/24")})
 		synctest.Wait()
 		a.wantState(vrrp.Master)
-		if a.host.told[vip] == told {
+		if _, _, now := a.host.conflicts(); now == told {
 			t.Error("the neighbours were not told")
 		}
 		if n := a.router().Transitions["master"]; n != 1 {

@@ -53,6 +53,9 @@ func (s *Speaker) Tracked(router string, states []TrackState) {
 // lookAtInterface brings the state of a tracked interface up to date, after its
 // delay.
 func (t *tracked) lookAtInterface(now time.Time) {
+	if !t.iface.looked {
+		return
+	}
 	why := t.iface.problem
 	if why == "" && t.spec.Address && !t.iface.ownAddress() {
 		why = fmt.Sprintf("interface %s has no address of its own", t.iface.name)

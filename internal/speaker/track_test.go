@@ -155,23 +155,24 @@ func TestConflict(t *testing.T) {
 		a := start(t, &segment{}, "10.0.0.1/24", routerSpec(100))
 		defer a.quit()
 		time.Sleep(20 * time.Second)
-		if len(a.host.watched) != 1 || a.host.watched[0] != vip {
-			t.Fatalf("watched: %v", a.host.watched)
+		synctest.Wait()
+		watch, watched, told := a.host.conflicts()
+		if len(watched) != 1 || watched[0] != vip {
+			t.Fatalf("watched: %v", watched)
 		}
-		told := a.host.told[vip]
 		claim := wire.Conflict{Addr: vip, MAC: [6]byte{2, 0, 0, 0, 0, 9}, Kind: wire.ARPReply, Count: 1}
 		for range 10 {
-			a.host.watch.conflict <- claim
+			watch.conflict <- claim
 		}
 		synctest.Wait()
-		if n := a.host.told[vip] - told; n != 1 {
-			t.Errorf("%d announcements for ten claims at once", n)
+		if _, _, now := a.host.conflicts(); now-told != 1 {
+			t.Errorf("%d announcements for ten claims at once", now-told)
 		}
 		if r := a.router(); r.Conflicts != 10 || len(a.notices) != 1 || !strings.Contains(a.notices[0], "02:00:00:00:00:09") {
 			t.Errorf("%d conflicts, notices %q", r.Conflicts, a.notices)
 		}
 		time.Sleep(2 * time.Second)
-		a.host.watch.conflict <- wire.Conflict{Addr: claim.Addr.Next(), MAC: claim.MAC, Kind: wire.ARPReply, Count: 1}
+		watch.conflict <- wire.Conflict{Addr: claim.Addr.Next(), MAC: claim.MAC, Kind: wire.ARPReply, Count: 1}
 		synctest.Wait()
 		if r := a.router(); r.Conflicts != 10 {
 			t.Errorf("a claim to another address was counted")

@@ -67,7 +67,7 @@ func (r *router) willAdverts() []WillAdvert {
 			continue
 		}
 		var mac *[6]byte
-		if n == 0 && r.sender != nil {
+		if r.senderOn(n) != nil {
 			virtual := r.virtualLink().MAC
 			mac = &virtual
 		}

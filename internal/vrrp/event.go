@@ -49,6 +49,7 @@ const (
 	Configured                  // a new Spec
 	Synced                      // the connection table has caught up with the master's
 	Conflicted                  // somebody else announces one of our addresses
+	Removed                     // end at once, for Reason; peers take over after their skew
 )
 
 // Event is something that happened to a router.
@@ -60,7 +61,7 @@ type Event struct {
 	// own interface, others are further heartbeat paths.
 	Path   int
 	Own    netip.Addr
-	Reason string // Failed: what is broken
+	Reason string // Failed: what is broken; Removed: why
 	Spec   *Spec  // Configured
 }
 

@@ -142,6 +142,11 @@ func (r *Router) Step(now time.Time, ev Event) []Action {
 		r.configure(now, *ev.Spec)
 	case Synced:
 		r.synced = true
+	case Removed:
+		if r.state == Master {
+			r.send(now, 0)
+		}
+		r.leave(now, ev.Reason)
 	case Conflicted:
 		if r.state == Master && r.handover.kind == 0 {
 			r.defend(now)
