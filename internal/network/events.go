@@ -14,10 +14,10 @@ import (
 )
 
 // events is a socket for the kernel's reports of interfaces, addresses, routes and
-// rules: one for all, so that they come in the order in which they happened. It is made
-// when the manager is, in its network namespace, and listens only while someone
-// watches. The library's subscriptions cannot be used for this: they end at the
-// first overflow, and mix up the order of the kinds.
+// rules: one for all, so that they come in the order in which they happened. It is
+// made when the manager is, in its network namespace, and listens only while
+// someone watches. The library's subscriptions cannot be used for this: they end
+// at the first overflow, and mix up the order of the kinds.
 type events struct {
 	file *os.File
 	raw  syscall.RawConn

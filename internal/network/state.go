@@ -14,8 +14,9 @@ const Protocol = 0x42
 type Address struct {
 	Prefix    netip.Prefix // the address with its prefix length, host bits kept
 	Interface string
-	// Label is the name that ifconfig shows for an IPv4 address (eth0:web); empty:
-	// the interface's.
+	// Label is the name that ifconfig shows for an IPv4 address (eth0:web), at most
+	// 15 characters; empty: the interface's. The kernel takes any, ip(8) and ifconfig
+	// expect one that begins with the interface's name. It has no meaning for IPv6.
 	Label string `json:",omitempty"`
 }
 

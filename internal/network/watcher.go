@@ -24,7 +24,7 @@ type watcher struct {
 func (w *watcher) take(head syscall.NlMsghdr, data []byte) {
 	switch head.Type {
 	case unix.RTM_NEWROUTE:
-		if k, ok := parseRoute(data); ok {
+		if k, ok := parseRoute(data); ok && k.protocol == Protocol {
 			w.routes[k.routeKey] = k
 		}
 	case unix.RTM_DELROUTE:

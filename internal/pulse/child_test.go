@@ -200,7 +200,7 @@ func classChild(which string) int {
 		fmt.Fprintf(os.Stderr, "child %s: %s\n", which, fmt.Sprintf(format, args...))
 		return 1
 	}
-	if got := classes(); which == "-child" && got != "FIFO" {
+	if got := classes(); which == "-child" && got != "RR" {
 		return wrong("a child of a favoured process has %s threads", got)
 	}
 	if which == "-child" {
@@ -221,7 +221,7 @@ func classChild(which string) int {
 		return wrong("Favour: %v", err)
 	}
 	close(busy)
-	if got := classes(); got != "FIFO" {
+	if got := classes(); got != "RR" {
 		return wrong("after Favour there are %s threads", got)
 	}
 	status, err := os.ReadFile("/proc/self/status")
@@ -253,7 +253,7 @@ func classes() string {
 		if err != nil {
 			return err.Error()
 		}
-		seen[map[int]string{0: "NORMAL", 1: "FIFO"}[policy]] = true
+		seen[map[int]string{0: "NORMAL", 2: "RR"}[policy]] = true
 	}
 	var out []string
 	for class := range seen {

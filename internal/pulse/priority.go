@@ -13,8 +13,12 @@ import (
 // Favour makes the kernel run this process before others and keep it in memory:
 // a late advert is a takeover. Each part that is not permitted is returned as an
 // error; the process works without, only less surely in time.
+//
+// The class is round robin and not first in, first out: the runtime's threads wait
+// for each other by yielding, and under SCHED_FIFO one that yields to a thread that
+// waits on another processor's queue spins for good.
 func Favour() error {
-	return errors.Join(lockMemory(), setScheduler(unix.SCHED_FIFO, realtimePriority))
+	return errors.Join(lockMemory(), setScheduler(unix.SCHED_RR, realtimePriority))
 }
 
 // Unfavour gives a child process back the ordinary class that it inherited ours

@@ -50,6 +50,9 @@ type Pulse struct {
 // New returns a pulse.
 func New(opts Options) *Pulse {
 	p := &Pulse{opts: opts, log: opts.Log, out: newOutbox(), manager: newManager(opts.Log)}
+	if opts.Edges.Alarm == nil {
+		opts.Edges.Alarm = newAlarm
+	}
 	p.speaker = speaker.New(opts.Log, opts.Edges, p.transition, p.notice)
 	return p
 }

@@ -292,22 +292,7 @@ func (r *router) restore(c network.Change) {
 
 // misses reports whether the change took away something of this router's.
 func (r *router) misses(c network.Change) bool {
-	switch c.Kind {
-	case network.AddressRemoved:
-		return slices.ContainsFunc(r.state().state.Addresses, func(a network.Address) bool {
-			return a.Interface == c.Interface && a.Prefix.Addr() == c.Prefix.Addr()
-		})
-	case network.RouteRemoved:
-		return len(r.spec.Routes) > 0
-	case network.RuleRemoved:
-		return len(r.spec.Rules) > 0
-	case network.LinkGone, network.LinkDown:
-		link := r.state().state.Link
-		return link != nil && link.Name == c.Interface
-	case network.Resync:
-		return true
-	}
-	return false
+	return c.Kind == network.Resync || r.state().state.Lost(c)
 }
 
 func (s *Speaker) closeUnused() {

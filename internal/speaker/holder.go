@@ -3,6 +3,7 @@ package speaker
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,7 +118,7 @@ func (h *holder) run() {
 		next, tell, closed := h.next()
 		switch {
 		case next.pending:
-			err := h.apply(next)
+			err := h.apply(next, next.hold && now.hold && reflect.DeepEqual(next.state, now.state))
 			now = next
 			h.s.post(func() { h.done(next.hold, err) })
 		case tell && now.hold:
@@ -161,7 +162,7 @@ func (h *holder) next() (w wish, tell, closed bool) {
 // millisecond; the bound is for a host that is nearly dead.
 const applyTimeout = 5 * time.Second
 
-func (h *holder) apply(w wish) error {
+func (h *holder) apply(w wish, renewal bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), applyTimeout)
 	defer cancel()
 	state := w.state
@@ -169,7 +170,7 @@ func (h *holder) apply(w wish) error {
 		// The link of a virtual hardware address stays, and is down meanwhile.
 		state = network.State{Link: state.Link}
 	}
-	return h.s.edges.Network.Set(ctx, h.owner, state)
+	return h.s.kernel.set(ctx, h.owner, state, renewal)
 }
 
 // announce tells the neighbours of every address once.

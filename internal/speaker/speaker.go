@@ -50,6 +50,15 @@ type Edges struct {
 	// OpenAnnounce announces the hardware address mac, or the interface's own.
 	OpenAnnounce  func(ifname string, mac *[6]byte) (Announcer, error)
 	OpenConflicts func(ifname string) (ConflictWatch, error)
+	// Alarm makes the timer; nil: the runtime's.
+	Alarm func() (Alarm, error)
+}
+
+func (e Edges) newAlarm() (Alarm, error) {
+	if e.Alarm == nil {
+		return newClock(), nil
+	}
+	return e.Alarm()
 }
 
 // Speaker runs routers. All methods are safe for concurrent use.
@@ -69,6 +78,7 @@ type Speaker struct {
 	holders  sync.WaitGroup
 
 	announcers announcers
+	kernel     kernel
 
 	// Owned by the goroutine of Run.
 	ctx      context.Context
@@ -88,6 +98,7 @@ func New(log *slog.Logger, edges Edges, onTransition func(Transition), onNotice 
 	s := &Speaker{
 		log: log, edges: edges, onTransition: onTransition, onNotice: onNotice,
 		announcers: announcers{open: edges.OpenAnnounce, have: map[announcerKey]Announcer{}},
+		kernel:     newKernel(),
 		commands:   make(chan func(), 64),
 		packets:    make(chan *inbound, queue),
 		free:       make(chan *inbound, queue),
@@ -109,8 +120,11 @@ func New(log *slog.Logger, edges Edges, onTransition func(Transition), onNotice 
 func (s *Speaker) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s.ctx = ctx
+	stopKernel := make(chan struct{})
+	go s.kernel.run(s.edges.Network, stopKernel)
 	defer func() {
 		s.holders.Wait()
+		close(stopKernel)
 		if err := s.announcers.close(); err != nil {
 			s.log.Warn("closing an announcer failed", "error", err)
 		}
@@ -121,8 +135,11 @@ func (s *Speaker) Run(ctx context.Context) error {
 
 	watch := make(chan error, 1)
 	go func() { watch <- s.edges.Network.Watch(ctx, s.linkChanged) }()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	timer, err := s.edges.newAlarm()
+	if err != nil {
+		return err
+	}
+	defer timer.Close() //nolint:errcheck // only a timer
 	for {
 		deadline := s.deadline()
 		if deadline.IsZero() {
@@ -148,7 +165,7 @@ func (s *Speaker) Run(ctx context.Context) error {
 			f()
 		case p := <-s.packets:
 			s.receive(p)
-		case <-timer.C:
+		case <-timer.C():
 			s.expire(deadline)
 		}
 	}
