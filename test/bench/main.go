@@ -1,95 +1,206 @@
-// Command bench measures failover: baton beside keepalived, in the same topology
-// and run, as a client sees it. Figures of different runs or machines cannot be
-// compared; the ratio can.
+// Command bench measures baton beside keepalived, in the same topology and the
+// same run. Absolute figures belong to the machine and its mood; the ratios can
+// be compared.
 //
-// A client sends a datagram every 0.5 ms to an echo service on the VIP. The
-// outage is the longest time between two answers; what is not answered is lost.
-// A fault comes right after one of the owner's adverts, because its phase alone
-// decides up to one interval of the outage.
+//	faults   the outage that a client sees, for each fault and advert interval
+//	load     the same for a lost link, with 10,000 TCP checks and busy processors;
+//	         and takeovers that nothing but the load has caused
+//	jitter   how evenly the adverts come, idle and under that load
+//	routers  processor time, memory and time to elect, with 1, 16 and 255 routers
+//
+// Where the kernel has no IPVS, baton checks all the same and keepalived ends. There
+// another process makes as many connections in its place; checks and VRRP are two
+// processes in both programs. test/vm/run's guest then shows a smaller load with
+// keepalived's own checks. Tables go to stdout, every single measurement to stderr.
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
 func main() {
-	var o options
-	flag.StringVar(&o.baton, "baton", "bin/baton", "the program to measure")
-	flag.IntVar(&o.runs, "runs", 5, "measurements of each fault with adverts of 100 ms and more")
-	flag.IntVar(&o.fastRuns, "fast-runs", 7, "the same with shorter intervals")
-	adverts := flag.String("adverts", "1s,10ms", "advert intervals, with commas between")
-	only := flag.String("faults", "", "names of the faults to measure, with commas between; default: all")
-	flag.Parse()
-	if err := o.prepare(*adverts, *only); err != nil {
+	if len(os.Args) > 1 {
+		if run := instruments[os.Args[1]]; run != nil {
+			if err := run(os.Args[2:]); err != nil {
+				fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[1], err)
+				os.Exit(1)
+			}
+			return
+		}
+	}
+	b, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	if err := o.measure(); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err = b.run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-type options struct {
-	baton          string
-	runs, fastRuns int
-	adverts        []time.Duration
+// bench is what to measure and how often.
+type bench struct {
+	baton string // the program
+	self  string // this one, which also is its own instruments
+	only  []string
+
+	adverts        []time.Duration // of the faults
 	faults         []fault
+	runs, fastRuns int
+	planned        time.Duration // a client's stream around a planned stop
+	every          time.Duration // between two datagrams
+
+	loadAdverts     []time.Duration
+	loadRuns        int
+	soak            time.Duration
+	checks, burners int
+	realtime        bool // keepalived also with a real-time priority
+
+	guest                  bool   // the load also on a kernel with IPVS
+	vm                     string // runs a command there
+	guestAdverts           []time.Duration
+	guestRuns, guestChecks int
+	guestSoak              time.Duration
+
+	jitterAdverts []time.Duration
+	listen        time.Duration // to the adverts of each
+
+	routers       []int
+	routersAdvert time.Duration
+	steady        time.Duration
 }
 
-func (o *options) prepare(adverts, only string) (err error) {
-	if o.baton, err = filepath.Abs(o.baton); err != nil {
+// parts are what can be measured, in order.
+var parts = []string{"faults", "jitter", "routers", "load"}
+
+func parse(args []string) (*bench, error) {
+	b := &bench{}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&b.baton, "baton", "bin/baton", "the program to measure")
+	only := f.String("only", "", "parts to measure, with commas between: faults, load, jitter, routers; default: all")
+	adverts := f.String("adverts", "1s,100ms,10ms", "faults: advert intervals")
+	names := f.String("faults", "", "faults: link, term, failover, speaker, everything; default: all")
+	f.IntVar(&b.runs, "runs", 2, "faults: measurements of each with adverts of 1s and more, and of each planned one")
+	f.IntVar(&b.fastRuns, "fast-runs", 3, "faults: measurements of each with shorter intervals")
+	f.DurationVar(&b.planned, "planned", 7*time.Second, "faults: how long a client sends around a planned one")
+	f.DurationVar(&b.every, "every", 500*time.Microsecond, "how often a client sends a datagram")
+	loadAdverts := f.String("load-adverts", "100ms,10ms", "load: advert intervals")
+	f.IntVar(&b.loadRuns, "load-runs", 20, "load: links cut")
+	f.DurationVar(&b.soak, "soak", 30*time.Second, "load: how long to wait for takeovers without a fault")
+	f.IntVar(&b.checks, "checks", 10000, "load: TCP checks of each director, every 5s")
+	f.IntVar(&b.burners, "burners", 2, "load: processes that only burn processor time")
+	f.BoolVar(&b.realtime, "realtime", true, "load, jitter: also keepalived with vrrp_rt_priority set")
+	f.BoolVar(&b.guest, "guest", true, "load: where this kernel has no IPVS, also in a guest that has it")
+	f.StringVar(&b.vm, "vm", "test/vm/run", "load: runs a command in that guest")
+	guestAdverts := f.String("guest-adverts", "100ms", "load in the guest: advert intervals")
+	f.IntVar(&b.guestRuns, "guest-runs", 5, "load in the guest: links cut")
+	f.IntVar(&b.guestChecks, "guest-checks", 1000, "load in the guest: TCP checks of each director")
+	f.DurationVar(&b.guestSoak, "guest-soak", 15*time.Second, "load in the guest: as -soak")
+	jitterAdverts := f.String("jitter-adverts", "100ms,10ms", "jitter: advert intervals")
+	f.DurationVar(&b.listen, "listen", 10*time.Second, "jitter: how long to listen")
+	routers := f.String("routers", "1,16,255", "routers: how many on one interface")
+	f.DurationVar(&b.routersAdvert, "routers-advert", time.Second, "routers: advert interval")
+	f.DurationVar(&b.steady, "steady", 10*time.Second, "routers: how long to watch them do nothing special")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unknown argument %q", f.Arg(0))
+	}
+	if err := numbers("routers", *routers, &b.routers); err != nil {
+		return nil, err
+	}
+	if slices.Max(b.routers) > 255 {
+		return nil, errors.New("-routers: an interface has 255 VRIDs at most")
+	}
+	return b, errors.Join(b.locate(), b.choose(*only, *names),
+		durations("adverts", *adverts, &b.adverts), durations("load-adverts", *loadAdverts, &b.loadAdverts),
+		durations("guest-adverts", *guestAdverts, &b.guestAdverts),
+		durations("jitter-adverts", *jitterAdverts, &b.jitterAdverts))
+}
+
+func (b *bench) locate() (err error) {
+	if b.baton, err = filepath.Abs(b.baton); err != nil {
 		return err
 	}
-	for _, text := range strings.Split(adverts, ",") {
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return fmt.Errorf("-adverts: %w", err)
-		}
-		o.adverts = append(o.adverts, d)
+	if _, err = os.Stat(b.baton); err != nil {
+		return fmt.Errorf("the program to measure: %w; run \"make build\"", err)
 	}
-	for _, f := range faults {
-		if only == "" || strings.Contains(","+only+",", ","+f.name+",") {
-			o.faults = append(o.faults, f)
+	b.self, err = os.Executable()
+	return err
+}
+
+// choose picks parts and faults by name.
+func (b *bench) choose(only, names string) error {
+	b.only, b.faults = parts, faults
+	if only != "" {
+		b.only = strings.Split(only, ",")
+	}
+	for _, name := range b.only {
+		if !slices.Contains(parts, name) {
+			return fmt.Errorf("-only: there is no part %q", name)
 		}
 	}
-	if len(o.faults) == 0 {
-		return fmt.Errorf("-faults: none of them is known: %s", only)
+	if names == "" {
+		return nil
+	}
+	b.faults = nil
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
+		if i < 0 {
+			return fmt.Errorf("-faults: there is no fault %q", name)
+		}
+		b.faults = append(b.faults, faults[i])
 	}
 	return nil
 }
 
-// measure takes all measurements, the two programs in turn, so that a machine
-// that changes its mood does so to both.
-func (o *options) measure() error {
-	rows, failed := []row{}, []error{}
-	for _, advert := range o.adverts {
-		runs := o.runs
-		if advert < 100*time.Millisecond {
-			runs = o.fastRuns
+// run takes the chosen parts one after the other. One that fails leaves the
+// others alone.
+func (b *bench) run(ctx context.Context) error {
+	fmt.Println(b.machine(ctx))
+	var errs []error
+	for _, part := range parts {
+		if !slices.Contains(b.only, part) {
+			continue
 		}
-		for _, f := range o.faults {
-			r := row{fault: f, advert: advert}
-			for n := range runs {
-				for _, p := range []program{o.batonProgram(), keepalived{}} {
-					seen, err := play(p, f, advert)
-					if err != nil {
-						failed = append(failed, fmt.Errorf("%s, %s, adverts of %s, run %d: %w", p.name(), f.name, advert, n+1, err))
-						continue
-					}
-					fmt.Fprintf(os.Stderr, "%-10s %-12s %-5s %d/%d: %s; %s\n", p.name(), f.name, advert, n+1, runs, seen.Result, seen.holders())
-					r.add(p.name(), seen)
-				}
-			}
-			rows = append(rows, r)
+		began := time.Now()
+		if err := b.part(ctx, part); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", part, err))
+		}
+		fmt.Fprintf(os.Stderr, "%s took %s\n", part, time.Since(began).Round(time.Second))
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	print(os.Stdout, rows)
-	return errors.Join(failed...)
+	return errors.Join(append(errs, ctx.Err())...)
+}
+
+func (b *bench) part(ctx context.Context, name string) error {
+	switch name {
+	case "faults":
+		return b.measureFaults(ctx)
+	case "jitter":
+		return b.measureJitter(ctx)
+	case "routers":
+		return b.measureRouters(ctx)
+	}
+	return b.measureLoad(ctx)
 }
