@@ -190,7 +190,8 @@ func TestExplain(t *testing.T) {
 			s.Election.Priority = 90
 			s.Tracks = []TrackState{
 				{Name: "script /uplink.sh", Known: true, Weight: -60, Detail: "exit status 1"},
-				{Name: "ping 10.0.0.254"}, {Name: "interface eth1", Known: true, Up: true},
+				{Name: "ping 10.0.0.254"},
+				{Name: "interface eth1", Known: true, Up: true},
 			}
 			s.Conflicts, s.LastConflict = 3, "02:00:00:00:00:09 announced 10.0.0.100 on eth0 by arp reply"
 			s.Heartbeats = []HeartbeatStatus{
