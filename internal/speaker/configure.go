@@ -250,8 +250,11 @@ func (r *router) uses(i *iface) (used bool) {
 // applyChange follows a change that the kernel reported.
 func (s *Speaker) applyChange(c network.Change) {
 	for _, r := range s.routers {
-		if r.wantHeld && r.misses(c) {
+		switch {
+		case r.wantHeld && r.misses(c):
 			r.restore(c)
+		case !r.wantHeld && c.Kind == network.LinkUp && r.spec.VirtualMAC && c.Interface == r.virtualLink().Name:
+			r.release() // a backup must not send anything from there
 		}
 	}
 	if s.vips[c.Prefix.Addr()] || c.Kind == network.RouteRemoved || c.Kind == network.RuleRemoved {

@@ -3,10 +3,12 @@ package failover
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -186,5 +188,25 @@ func TestVirtualMAC(t *testing.T) {
 	_, err = p.client.Run(context.Background(), "ping", "-c", "1", "-W", "1", addrB.String())
 	must(t, err)
 	must(t, p.neighbour(addrB.String(), p.b.mac()))
+	must(t, p.dial().Close())
+
+	// A backup's link that somebody sets up is set down again.
+	link := strings.Split(strings.TrimSpace(p.ip(p.a.host, "-br", "link", "show", "type", "macvlan")), "@")[0]
+	p.ip(p.a.host, "link", "set", link, "up")
+	lab.Eventually(t, 2*time.Second, func() error {
+		if text := p.ip(p.a.host, "-br", "link", "show", link); strings.Contains(text, "UP") && !strings.Contains(text, "DOWN") {
+			return errors.New(text)
+		}
+		return nil
+	})
+
+	// The will knows the virtual address, too.
+	p.b.signal(syscall.SIGKILL)
+	lab.Eventually(t, 3*time.Second, func() error {
+		if left := p.ip(p.b.host, "-br", "link", "show", "type", "macvlan"); left != "" {
+			return errors.New("left behind: " + left)
+		}
+		return p.a.is("master")
+	})
 	must(t, p.dial().Close())
 }
