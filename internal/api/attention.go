@@ -60,6 +60,9 @@ func (r Router) problems() (serious, strange []string) {
 			strange = append(strange, at+"heartbeat path lost: "+h.Problem)
 		}
 	}
+	if r.ConnectionSync != nil && r.ConnectionSync.Problem != "" {
+		strange = append(strange, at+"connections are not synchronised: "+r.ConnectionSync.Problem)
+	}
 	if r.Resigned {
 		strange = append(strange, at+"stands back after a failover; \"baton resume "+r.Name+"\" lets it take part again")
 	}

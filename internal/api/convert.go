@@ -21,6 +21,9 @@ func FromSnapshot(s Snapshot, now time.Time) Status {
 	}
 	for i, r := range s.Routers.Routers {
 		out.Routers[i] = fromRouter(r)
+		if c, ok := s.Sync[r.Spec.Name]; ok {
+			out.Routers[i].ConnectionSync = &c
+		}
 	}
 	for i, svc := range s.Balancer.Services {
 		out.Services[i] = fromService(svc)

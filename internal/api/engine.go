@@ -33,6 +33,9 @@ type Snapshot struct {
 	Config   ConfigStatus
 	Routers  speaker.Status
 	Balancer balancer.Status
+	// Sync is the state of the connection synchronisation, by router; without those
+	// that have none.
+	Sync map[string]ConnectionSync
 	// Problems are those of the daemon itself, in words: no contact to the pulse
 	// process, a restarted director. Those of routers and services are found by
 	// [FromSnapshot].

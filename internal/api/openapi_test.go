@@ -96,6 +96,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		api.Packets{},
 		api.Track{},
 		api.Heartbeat{},
+		api.ConnectionSync{},
 		api.Check{},
 		api.ForeignService{},
 		api.Events{},

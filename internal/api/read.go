@@ -83,12 +83,17 @@ func (s *Server) getMetrics(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) explainRouter(w http.ResponseWriter, r *http.Request) {
-	router, problem := findRouter(s.engine.Snapshot().Routers, r.PathValue("name"))
+	snapshot := s.engine.Snapshot()
+	router, problem := findRouter(snapshot.Routers, r.PathValue("name"))
 	if problem != nil {
 		problem.write(w)
 		return
 	}
-	writeJSON(w, Explanation{Lines: router.Explain(s.now())})
+	lines := router.Explain(s.now())
+	if c, ok := snapshot.Sync[router.Spec.Name]; ok {
+		lines = append(lines, c.explain())
+	}
+	writeJSON(w, Explanation{Lines: lines})
 }
 
 func (s *Server) explainService(w http.ResponseWriter, r *http.Request) {

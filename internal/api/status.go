@@ -27,36 +27,37 @@ type ConfigStatus struct {
 
 // Router is one VRRP virtual router.
 type Router struct {
-	Name              string      `json:"name"`
-	ID                uint8       `json:"id"`
-	Interface         string      `json:"interface"`
-	Version           uint8       `json:"version"`
-	State             string      `json:"state"` // init, backup, master, fault
-	Priority          uint8       `json:"priority"`
-	EffectivePriority uint8       `json:"effective_priority"`
-	Owner             string      `json:"owner"` // who has the addresses; empty: not known
-	OwnerPriority     uint8       `json:"owner_priority"`
-	Source            string      `json:"source"` // of this director's adverts; empty: not known yet
-	Peers             []string    `json:"peers"`  // unicast; empty: multicast
-	Addresses         []string    `json:"addresses"`
-	Held              bool        `json:"held"` // the addresses are on this director
-	Since             time.Time   `json:"since"`
-	Reason            string      `json:"reason"`
-	Transitions       uint64      `json:"transitions"`
-	Resigned          bool        `json:"resigned"`            // stands back until "baton resume"
-	HandingOver       bool        `json:"handing_over"`        // a planned hand-over is in progress
-	LastHeard         time.Time   `json:"last_heard,omitzero"` // the last advert of another router
-	Adverts           Adverts     `json:"adverts"`
-	Announcements     uint64      `json:"announcements"`           // gratuitous ARP and neighbour advertisements
-	Rivals            uint64      `json:"rivals"`                  // adverts of another master while this was one
-	Conflicts         uint64      `json:"conflicts"`               // announcements of our addresses by somebody else
-	Authenticated     string      `json:"authenticated,omitempty"` // hmac, password
-	SyncGroup         string      `json:"sync_group,omitempty"`
-	ExtraAddresses    []string    `json:"extra_addresses,omitempty"`
-	Tracks            []Track     `json:"tracks,omitempty"`
-	Heartbeats        []Heartbeat `json:"heartbeats,omitempty"` // further paths for adverts
-	Problem           string      `json:"problem,omitempty"`
-	Stranger          string      `json:"stranger,omitempty"` // somebody uses the same id for other addresses
+	Name              string          `json:"name"`
+	ID                uint8           `json:"id"`
+	Interface         string          `json:"interface"`
+	Version           uint8           `json:"version"`
+	State             string          `json:"state"` // init, backup, master, fault
+	Priority          uint8           `json:"priority"`
+	EffectivePriority uint8           `json:"effective_priority"`
+	Owner             string          `json:"owner"` // who has the addresses; empty: not known
+	OwnerPriority     uint8           `json:"owner_priority"`
+	Source            string          `json:"source"` // of this director's adverts; empty: not known yet
+	Peers             []string        `json:"peers"`  // unicast; empty: multicast
+	Addresses         []string        `json:"addresses"`
+	Held              bool            `json:"held"` // the addresses are on this director
+	Since             time.Time       `json:"since"`
+	Reason            string          `json:"reason"`
+	Transitions       uint64          `json:"transitions"`
+	Resigned          bool            `json:"resigned"`            // stands back until "baton resume"
+	HandingOver       bool            `json:"handing_over"`        // a planned hand-over is in progress
+	LastHeard         time.Time       `json:"last_heard,omitzero"` // the last advert of another router
+	Adverts           Adverts         `json:"adverts"`
+	Announcements     uint64          `json:"announcements"`           // gratuitous ARP and neighbour advertisements
+	Rivals            uint64          `json:"rivals"`                  // adverts of another master while this was one
+	Conflicts         uint64          `json:"conflicts"`               // announcements of our addresses by somebody else
+	Authenticated     string          `json:"authenticated,omitempty"` // hmac, password
+	SyncGroup         string          `json:"sync_group,omitempty"`
+	ExtraAddresses    []string        `json:"extra_addresses,omitempty"`
+	Tracks            []Track         `json:"tracks,omitempty"`
+	Heartbeats        []Heartbeat     `json:"heartbeats,omitempty"` // further paths for adverts
+	ConnectionSync    *ConnectionSync `json:"connection_sync,omitempty"`
+	Problem           string          `json:"problem,omitempty"`
+	Stranger          string          `json:"stranger,omitempty"` // somebody uses the same id for other addresses
 }
 
 // Track is an object that a router tracks.
@@ -74,6 +75,16 @@ type Heartbeat struct {
 	Source    string    `json:"source"`
 	Problem   string    `json:"problem,omitempty"`
 	LastHeard time.Time `json:"last_heard,omitzero"`
+}
+
+// ConnectionSync is the kernel's connection sync daemon, as far as it concerns a
+// router.
+type ConnectionSync struct {
+	Interface string `json:"interface"`
+	ID        uint8  `json:"id"`
+	Role      string `json:"role"`     // master, backup, off
+	Restarts  uint64 `json:"restarts"` // times that it was found stopped or changed since the start
+	Problem   string `json:"problem,omitempty"`
 }
 
 // Adverts counts VRRP packets since the start.

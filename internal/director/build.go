@@ -37,6 +37,7 @@ func (d *Director) build(cfg *config.Config) error {
 	}, cfg.Balancer)
 	d.tracks.states = map[string][]speaker.TrackState{}
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})
+	d.sync = d.newSync(cfg)
 	d.api = api.NewServer(api.Options{
 		Engine: d, Journal: d.history.journal, Metrics: d.collector.Handler(), Log: d.log,
 	})

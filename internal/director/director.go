@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"baton/internal/api"
@@ -38,14 +39,17 @@ type Director struct {
 	history *history
 	pulse   *pulseLink
 
-	runner    *check.Runner
-	balancer  *balancer.Balancer
-	tracker   *track.Tracker
-	tracks    trackBook
-	collector *metrics.Collector
-	api       *api.Server
-	control   *serving // the API on its unix socket
-	scrape    *serving // metrics over TCP; nil: off
+	runner   *check.Runner
+	balancer *balancer.Balancer
+	tracker  *track.Tracker
+	tracks   trackBook
+	// tracksServices: some router tracks a service.
+	tracksServices atomic.Bool
+	sync           *syncKeeper
+	collector      *metrics.Collector
+	api            *api.Server
+	control        *serving // the API on its unix socket
+	scrape         *serving // metrics over TCP; nil: off
 
 	reloading sync.Mutex // held during a reload: one at a time
 

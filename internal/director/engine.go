@@ -36,6 +36,7 @@ func (d *Director) Snapshot() api.Snapshot {
 		out.Node, _ = os.Hostname() // empty is shown as it is
 	}
 	out.Balancer = d.balancer.Status()
+	out.Sync = d.sync.shown()
 	if len(out.Balancer.Services) == 0 && len(cfg.Balancer.Services) > 0 {
 		out.NotReady = append(out.NotReady, "the kernel's virtual server table has not been looked at yet")
 	}

@@ -48,7 +48,8 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	}
 	d.opts.SetLog(cfg.Log.Level, string(cfg.Log.Format))
 	d.tellTracks()
-	d.tracker.Set(cfg.Tracks)
+	d.track(cfg.Tracks)
+	d.sync.configure(cfg)
 	d.setSysctls(cfg)
 	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
@@ -172,7 +173,10 @@ func differences(old, cfg *config.Config) []string {
 	out = append(out, changed("sync group", old.SyncGroups, cfg.SyncGroups, func(g speaker.SyncGroup) string { return g.Name })...)
 	out = append(out, changed("service", old.Balancer.Services, cfg.Balancer.Services,
 		func(s pool.Service) string { return s.Name })...)
+	out = append(out, changed("connection sync of router", old.ConnectionSync, cfg.ConnectionSync,
+		func(c config.ConnectionSync) string { return c.Router })...)
 	a, b := *old, *cfg
+	a.ConnectionSync, b.ConnectionSync = nil, nil
 	a.Routers, b.Routers = nil, nil
 	a.SyncGroups, b.SyncGroups = nil, nil
 	a.Hash, b.Hash, a.Files, b.Files = "", "", nil, nil

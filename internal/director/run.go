@@ -31,10 +31,11 @@ func (d *Director) Run(ctx context.Context) error {
 	defer stopWork()
 	balancer := make(chan error, 1)
 	go func() { balancer <- d.balancer.Run(work) }()
-	d.tracker.Set(d.cfg.Tracks)
+	d.track(d.cfg.Tracks)
 	var tracking sync.WaitGroup
 	tracking.Go(func() { _ = d.tracker.Run(work) }) // always nil
 	tracking.Go(func() { d.watchQuorums(work) })
+	tracking.Go(func() { d.sync.run(work) })
 	defer tracking.Wait()
 	defer stopWork()
 	d.control.start(d.servingFailed)
@@ -82,7 +83,10 @@ func (d *Director) withdraw() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
 	d.event(api.Event{Kind: api.KindProcess, Name: "director", From: "running", To: "stopped", Reason: "planned stop"})
-	if err := d.balancer.Stop(ctx); err != nil {
+	d.mu.Lock()
+	withdraw := d.cfg.Balancer.Withdraw
+	d.mu.Unlock()
+	if err := errors.Join(d.balancer.Stop(ctx), d.sync.stop(ctx, withdraw)); err != nil {
 		return fmt.Errorf("planned stop: %w", err)
 	}
 	return nil
@@ -141,6 +145,7 @@ func (d *Director) greeted(h link.Hello) {
 
 // routerChanged takes a transition of a router.
 func (d *Director) routerChanged(t speaker.Transition) {
+	d.sync.transition(t)
 	d.event(api.Event{
 		At: t.At, Kind: api.KindRouter, Name: t.Router,
 		From: t.From.String(), To: t.To.String(), Reason: t.Reason,

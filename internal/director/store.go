@@ -21,6 +21,7 @@ const (
 	lastGoodFile = "last-good.json"
 	ownedFile    = "services.json"
 	eventsFile   = "events.jsonl"
+	syncFile     = "connection-sync.json"
 )
 
 func (s store) path(name string) string { return filepath.Join(s.dir, name) }

@@ -11,7 +11,11 @@ import (
 // would have to be set. A setting is never turned back: something else may have
 // come to need it.
 func (d *Director) setSysctls(cfg *config.Config) {
-	changes, errs := network.EnsureSysctls(neededSysctls(cfg), cfg.Sysctls == config.SysctlsManage)
+	d.ensureSysctls(neededSysctls(cfg), cfg.Sysctls == config.SysctlsManage)
+}
+
+func (d *Director) ensureSysctls(needed []network.Sysctl, manage bool) {
+	changes, errs := network.EnsureSysctls(needed, manage)
 	for _, c := range changes {
 		if c.Changed {
 			d.log.Info("kernel setting changed", "key", c.Key, "from", c.Old, "to", c.Value, "why", c.Why)

@@ -51,7 +51,18 @@ func (d *Director) sendTracked(router string, states []speaker.TrackState) {
 // got it back.
 const quorumEvery = 100 * time.Millisecond
 
-// watchQuorums tells the tracker of the services, until ctx ends.
+// idleEvery is how often it is looked whether there are services to watch by now.
+const idleEvery = 2 * time.Second
+
+// track makes the tracker watch what a configuration names.
+func (d *Director) track(objects []track.Object) {
+	services := slices.ContainsFunc(objects, func(o track.Object) bool { return o.Service != nil })
+	d.tracksServices.Store(services)
+	d.tracker.Set(objects)
+}
+
+// watchQuorums tells the tracker of the services, if it watches any, until ctx
+// ends.
 func (d *Director) watchQuorums(ctx context.Context) {
 	tick := time.NewTicker(quorumEvery)
 	defer tick.Stop()
@@ -61,6 +72,11 @@ func (d *Director) watchQuorums(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if !d.tracksServices.Load() {
+			tick.Reset(idleEvery)
+			continue
+		}
+		tick.Reset(quorumEvery)
 		for _, svc := range d.balancer.Status().Services {
 			if decided(svc) {
 				d.tracker.Service(svc.Name, svc.Up, svc.Reason)

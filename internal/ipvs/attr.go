@@ -21,6 +21,9 @@ const (
 	cmdSetDest    = 6
 	cmdDelDest    = 7
 	cmdGetDest    = 8
+	cmdNewDaemon  = 9
+	cmdDelDaemon  = 10
+	cmdGetDaemon  = 11
 	cmdSetConfig  = 12
 	cmdGetConfig  = 13
 	cmdSetInfo    = 14 // the kernel's name for the answer to cmdGetInfo
@@ -31,6 +34,7 @@ const (
 const (
 	attrService       = 1
 	attrDest          = 2
+	attrDaemon        = 3
 	attrTimeoutTCP    = 4 // u32, seconds, as are the two below
 	attrTimeoutTCPFin = 5
 	attrTimeoutUDP    = 6
@@ -69,6 +73,19 @@ const (
 	destTunnelType  = 13 // u8, since Linux 5.3
 	destTunnelPort  = 14 // be16, since Linux 5.3
 	destTunnelFlags = 15 // u16, since Linux 5.3
+)
+
+// Attributes of the connection sync daemon, IPVS_DAEMON_ATTR_*; those after the
+// third since Linux 4.3.
+const (
+	daemonState     = 1 // u32, IP_VS_STATE_MASTER or IP_VS_STATE_BACKUP
+	daemonInterface = 2 // string
+	daemonID        = 3 // u32
+	daemonMaxLen    = 4 // u16
+	daemonGroup     = 5 // be32
+	daemonGroup6    = 6 // struct in6_addr
+	daemonPort      = 7 // u16, in the host's order, unlike the other ports
+	daemonTTL       = 8 // u8
 )
 
 // Attributes of the counters, IPVS_STATS_ATTR_*. All are u64 inside the

@@ -118,7 +118,7 @@ func (r *reader) exactly(n int) []byte {
 	return zeros[:n]
 }
 
-var zeros [8]byte
+var zeros [16]byte
 
 func (r *reader) u8() uint8    { return r.exactly(1)[0] }
 func (r *reader) u16() uint16  { return binary.NativeEndian.Uint16(r.exactly(2)) }

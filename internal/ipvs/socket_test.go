@@ -40,6 +40,7 @@ type fakeWorld struct {
 	repeat       bool                       // dump every object twice
 	lose         func(netlink.Message) bool // do the work, lose the answer
 	refuse       func(genetlink.Message) syscall.Errno
+	answer       func(netlink.Message, genetlink.Message) ([][]netlink.Message, bool) // to commands of its own
 }
 
 func (w *fakeWorld) dial() (*netlink.Conn, error) {
@@ -144,6 +145,11 @@ func (w *fakeWorld) handle(m netlink.Message) [][]netlink.Message {
 	if w.refuse != nil {
 		if errno := w.refuse(g); errno != 0 {
 			return ack(m, errno)
+		}
+	}
+	if w.answer != nil {
+		if answers, ok := w.answer(m, g); ok {
+			return answers
 		}
 	}
 	switch g.Header.Command {

@@ -48,6 +48,9 @@ type Options struct {
 	Baton   string // the binary
 	Dir     string // for files; default: the lab's
 	Advert  time.Duration
+	// Router is appended to the router in the configuration, each line indented by
+	// four blanks.
+	Router string
 	// Extra is appended to the service in the configuration, each line indented
 	// by four blanks.
 	Extra string
@@ -168,14 +171,14 @@ routers:
     priority: %d
     advert_interval: %s
     addresses: %s
-services:
+%sservices:
   - name: http
     address: %s
     scheduler: wrr
     forward: %s
     check: {http: {path: /}}
 %s    servers:
-`, directorNames[i], dir, dir, 200-100*i, s.Advert, addresses, Service, s.Forward, extra)
+`, directorNames[i], dir, dir, 200-100*i, s.Advert, addresses, s.Router, Service, s.Forward, extra)
 	for n, weight := range Weights {
 		fmt.Fprintf(&b, "      - {address: %s.%d:80, weight: %d, name: web%d}\n", network, 11+n, weight, n+1)
 	}

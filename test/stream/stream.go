@@ -148,14 +148,23 @@ func (s *Stream) read() {
 }
 
 // Stop ends the stream and returns what was seen. Answers get some time to
-// arrive.
+// arrive, and as long as some do, more: a busy machine delays also who reads them.
 func (s *Stream) Stop() Result {
 	close(s.stop)
 	s.sending.Wait()
-	time.Sleep(200 * time.Millisecond)
+	for before := -1; before != s.answers(); time.Sleep(200 * time.Millisecond) {
+		before = s.answers()
+	}
 	_ = s.conn.Close()
 	s.reading.Wait()
 	return s.result()
+}
+
+// answers is how many came so far.
+func (s *Stream) answers() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.answered)
 }
 
 func (s *Stream) result() Result {

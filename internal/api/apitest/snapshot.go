@@ -32,6 +32,9 @@ func Snapshot() api.Snapshot {
 		},
 		Routers:  speaker.Status{Routers: []speaker.RouterStatus{web(), lan()}},
 		Balancer: services(),
+		Sync: map[string]api.ConnectionSync{
+			"web": {Interface: "eth1", ID: 51, Role: "master", Restarts: 1},
+		},
 	}
 }
 

@@ -1,0 +1,410 @@
+//go:build vm
+
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"baton/internal/api"
+	"baton/test/lab"
+	"baton/test/scene"
+)
+
+// chatPort is where the real servers repeat what a client says.
+const chatPort = 7001
+
+const chatService = `  - name: chat
+    address: 10.0.0.100:7001
+    protocol: tcp
+    scheduler: wrr
+    forward: %s
+    servers: [%s.11, %[2]s.12, %[2]s.13]
+`
+
+// syncFlush is how long a master's connections are under way: the kernel sends
+// them after two seconds and looks once a second, and the machine is slow.
+const syncFlush = 3*time.Second + 2*slack
+
+// repeater repeats on a real server what clients say.
+func repeater(t *testing.T, r *scene.RealServer) {
+	t.Helper()
+	var l net.Listener
+	must(t, r.Host.Do(func() (err error) {
+		l, err = net.Listen("tcp4", fmt.Sprintf(":%d", chatPort))
+		return err
+	}))
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(c, c) // until the client or the test ends
+			}()
+		}
+	}()
+}
+
+// chats are connections through the VIP in which something is said all the time.
+type chats struct {
+	t    *testing.T
+	s    *scene.Scene
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	opened int
+	heard  map[int]time.Time // when each was answered last
+	broken map[int]error
+}
+
+func newChats(t *testing.T, s *scene.Scene) *chats {
+	c := &chats{t: t, s: s, stop: make(chan struct{}), heard: map[int]time.Time{}, broken: map[int]error{}}
+	t.Cleanup(c.end)
+	return c
+}
+
+// end closes all connections.
+func (c *chats) end() {
+	select {
+	case <-c.stop:
+	default:
+		close(c.stop)
+	}
+	c.wg.Wait()
+}
+
+// open opens another n connections.
+func (c *chats) open(n int) {
+	c.t.Helper()
+	for range n {
+		must(c.t, c.one())
+	}
+}
+
+func (c *chats) one() error {
+	var conn net.Conn
+	err := c.s.Client.Do(func() (err error) {
+		conn, err = net.DialTimeout("tcp4", netip.AddrPortFrom(scene.VIP, chatPort).String(), lab.Patience(patience))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	id := c.opened
+	c.opened++
+	c.mu.Unlock()
+	c.wg.Go(func() {
+		defer conn.Close()
+		c.talk(id, conn)
+	})
+	return nil
+}
+
+// talk says something every half second until the end.
+func (c *chats) talk(id int, conn net.Conn) {
+	lines := bufio.NewReader(conn)
+	for i := 0; ; i++ {
+		said := fmt.Sprintf("%d %d\n", id, i)
+		err := conn.SetDeadline(time.Now().Add(lab.Patience(patience)))
+		if err == nil {
+			_, err = io.WriteString(conn, said)
+		}
+		var answer string
+		if err == nil {
+			answer, err = lines.ReadString('\n')
+		}
+		if err == nil && answer != said {
+			err = fmt.Errorf("said %q, heard %q", said, answer)
+		}
+		c.mu.Lock()
+		if err != nil {
+			c.broken[id] = err
+		} else {
+			c.heard[id] = time.Now()
+		}
+		c.mu.Unlock()
+		if err != nil {
+			return
+		}
+		select {
+		case <-c.stop:
+			return
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// alive fails the test unless every connection is answered from now on.
+func (c *chats) alive(what string) {
+	c.t.Helper()
+	since := time.Now()
+	eventually(c.t, func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.broken) > 0 {
+			return nil
+		}
+		for id := range c.opened {
+			if !c.heard[id].After(since) {
+				return fmt.Errorf("%s: connection %d of %d is not answered", what, id, c.opened)
+			}
+		}
+		return nil
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, err := range c.broken {
+		c.t.Errorf("%s: connection %d: %v", what, id, err)
+	}
+	c.t.Logf("%s: %d of %d connections live, answered within %s",
+		what, c.opened-len(c.broken), c.opened, time.Since(since).Round(time.Millisecond))
+}
+
+// known returns how many connections of the chat service a director has.
+func known(t *testing.T, d *scene.Director) (n int) {
+	t.Helper()
+	for line := range strings.Lines(ipvsadm(t, d, "-Lnc")) {
+		if f := strings.Fields(line); len(f) > 4 && f[2] == "ESTABLISHED" && strings.HasSuffix(f[4], ":7001") {
+			n++
+		}
+	}
+	return n
+}
+
+// counted returns how many of them the daemon counts.
+func counted(t *testing.T, d *scene.Director) (n int) {
+	t.Helper()
+	st, err := d.Status()
+	must(t, err)
+	for _, svc := range st.Services {
+		for _, server := range svc.Servers {
+			if svc.Name == "chat" {
+				n += int(server.Active)
+			}
+		}
+	}
+	return n
+}
+
+// syncs waits until ipvsadm and the daemon say that a director's sync daemon has
+// this role and no other.
+func syncs(t *testing.T, d *scene.Director, role string) {
+	t.Helper()
+	eventually(t, func() error {
+		list := ipvsadm(t, d, "--list --daemon")
+		if strings.Count(list, "sync daemon") != 1 || !strings.HasPrefix(list, role+" sync daemon") {
+			return fmt.Errorf("%s runs %q, not a %s", d.Name, list, role)
+		}
+		st, err := d.Status()
+		if err != nil {
+			return err
+		}
+		if c := st.Routers[0].ConnectionSync; c == nil || c.Role != role || c.Problem != "" {
+			return fmt.Errorf("%s shows %+v, not a %s", d.Name, c, role)
+		}
+		return nil
+	})
+}
+
+// emptied makes a director that was killed lose its table, as a host does that
+// starts again.
+func emptied(t *testing.T, d *scene.Director) {
+	t.Helper()
+	// With this setting the kernel forgets connections with their service.
+	run(t, d.Host, "sysctl", "-q", "-w", "net.ipv4.vs.expire_nodest_conn=1")
+	ipvsadm(t, d, "--stop-daemon master")
+	ipvsadm(t, d, "-C")
+	eventually(t, func() error {
+		if n := known(t, d); n > 0 {
+			return fmt.Errorf("%s still knows %d connections", d.Name, n)
+		}
+		return nil
+	})
+}
+
+// syncScene is a scene in which the directors synchronise their connections.
+func syncScene(t *testing.T, forward scene.Forward, wait time.Duration) *scene.Scene {
+	t.Helper()
+	network := map[scene.Forward]string{scene.NAT: "10.0.1", scene.DR: "10.0.0"}[forward]
+	s := build(t, scene.Options{
+		Forward: forward, More: fmt.Sprintf(chatService, forward, network),
+		Router: fmt.Sprintf("    connection_sync: {interface: eth0}\n    preempt_after_sync: %s\n", wait),
+	})
+	for _, r := range s.Real {
+		repeater(t, r)
+	}
+	must(t, s.Start())
+	must(t, s.Ready(patience))
+	syncs(t, s.Directors[0], "master")
+	syncs(t, s.Directors[1], "backup")
+	return s
+}
+
+// history is what happened to the routers of a director since a time.
+func history(t *testing.T, d *scene.Director, since time.Time) (out []api.Event) {
+	t.Helper()
+	var list api.Events
+	if err := json.Unmarshal([]byte(baton(t, d, "events", "--json", "-n", "200")), &list); err != nil {
+		t.Fatalf("baton events --json: %v", err)
+	}
+	for _, e := range list.Events {
+		if e.Kind == api.KindRouter && e.At.After(since) {
+			out = append(out, e)
+			t.Logf("%s %s: %s → %s: %s", e.At.Format("15:04:05.000"), d.Name, e.From, e.To, e.Reason)
+		}
+	}
+	return out
+}
+
+// when is the time of the first event that leads to a state.
+func when(events []api.Event, to string) (e api.Event, err error) {
+	for _, e := range events {
+		if e.To == to {
+			return e, nil
+		}
+	}
+	return api.Event{}, errors.New("there is no event that leads to " + to)
+}
+
+const conversations = 30
+
+// TestConnectionSync moves the addresses in every way, and no connection that is
+// a few seconds old may break.
+func TestConnectionSync(t *testing.T) {
+	t.Run("NAT", func(t *testing.T) { connectionSync(t, scene.NAT) })
+	t.Run("DR", func(t *testing.T) { connectionSync(t, scene.DR) })
+}
+
+func connectionSync(t *testing.T, forward scene.Forward) {
+	s := syncScene(t, forward, 2*time.Minute)
+	a, b := s.Directors[0], s.Directors[1]
+	talk := newChats(t, s)
+	talk.open(conversations)
+	time.Sleep(syncFlush)
+	talk.alive("before")
+	if n := known(t, b); n < conversations {
+		t.Errorf("the backup knows %d of %d connections after %s", n, conversations, syncFlush)
+	}
+	// The count by which a director finds out that it has caught up.
+	eventually(t, func() error {
+		if n := counted(t, b); n != conversations {
+			return fmt.Errorf("the backup counts %d of %d connections", n, conversations)
+		}
+		return nil
+	})
+
+	baton(t, a, "failover", "web")
+	eventually(t, func() error { return owner(s, b) })
+	talk.alive("baton failover")
+	syncs(t, b, "master")
+	syncs(t, a, "backup")
+	baton(t, a, "resume", "web")
+	eventually(t, func() error { return owner(s, a) })
+	talk.alive("baton resume")
+	syncs(t, a, "master")
+
+	talk.open(conversations)
+	time.Sleep(syncFlush)
+	a.Crash()
+	eventually(t, func() error { return owner(s, b) })
+	talk.alive("crash of the owner")
+
+	// It comes back with an empty table, and waits for the connections.
+	emptied(t, a)
+	restarted := time.Now()
+	a.Start()
+	lab.Eventually(t, time.Minute, func() error { return owner(s, a) })
+	talk.alive("return of the owner")
+	events := history(t, a, restarted)
+	inSync, err := when(events, "in sync")
+	must(t, err)
+	master, err := when(events, "master")
+	must(t, err)
+	waited := inSync.At.Sub(restarted)
+	t.Logf("it was in sync after %s and master %s later", waited, master.At.Sub(inSync.At))
+	if waited < 13*time.Second || !master.At.After(inSync.At) {
+		t.Errorf("in sync after %s, master after %s", waited, master.At.Sub(restarted))
+	}
+	if want := fmt.Sprintf("the table has stopped growing at %d connections", 2*conversations); !strings.Contains(inSync.Reason, want) {
+		t.Errorf("it was in sync because %q, not %q", inSync.Reason, want)
+	}
+	if text := baton(t, a, "explain", "router", "web"); !strings.Contains(text, "It tells the other directors of its connections on eth0 (id 51).") {
+		t.Errorf("baton explain router web:\n%s", text)
+	}
+
+	// Somebody stops it, and it runs again.
+	syncs(t, a, "master")
+	ipvsadm(t, a, "--stop-daemon master")
+	syncs(t, a, "master")
+	eventually(t, func() error {
+		st, err := a.Status()
+		if err == nil && st.Routers[0].ConnectionSync.Restarts != 1 {
+			err = fmt.Errorf("it counts %d restarts", st.Routers[0].ConnectionSync.Restarts)
+		}
+		return err
+	})
+	must(t, a.Stop())
+	talk.alive("SIGTERM")
+	if list := ipvsadm(t, a, "--list --daemon"); list != "" {
+		t.Errorf("after a planned stop runs %s", list)
+	}
+}
+
+// TestConnectionSyncBound has the table grow for longer than a director that
+// comes back is to wait.
+func TestConnectionSyncBound(t *testing.T) {
+	const bound = 25 * time.Second
+	s := syncScene(t, scene.DR, bound)
+	a, b := s.Directors[0], s.Directors[1]
+	a.Crash()
+	eventually(t, func() error { return owner(s, b) })
+	emptied(t, a)
+	talk := newChats(t, s)
+	talk.open(conversations)
+	grow := make(chan struct{})
+	var growing sync.WaitGroup
+	growing.Go(func() {
+		for {
+			select {
+			case <-grow:
+				return
+			case <-time.After(200 * time.Millisecond):
+				_ = talk.one() // may fail at the change of owners
+			}
+		}
+	})
+	restarted := time.Now()
+	a.Start()
+	lab.Eventually(t, time.Minute, func() error { return owner(s, a) })
+	close(grow)
+	growing.Wait()
+	events := history(t, a, restarted)
+	backup, err := when(events, "backup")
+	must(t, err)
+	master, err := when(events, "master")
+	must(t, err)
+	if early, err := when(events, "in sync"); err == nil && early.At.Before(master.At) {
+		t.Errorf("it believes to be in sync: %s", early.Reason)
+	}
+	if waited := master.At.Sub(backup.At); waited < bound || waited > bound+takeover+2*slack {
+		t.Errorf("it waited for %s, not %s and the time of a takeover", waited, bound)
+	}
+	if want := "the connection table did not catch up within 25s"; !strings.Contains(master.Reason, want) {
+		t.Errorf("it is master because %q, not %q", master.Reason, want)
+	}
+}
