@@ -50,7 +50,7 @@ demo: build ## the main job, shown on whatever machine this is
 	test/vm/run bin/demo $(DEMO_ARGS)
 
 .PHONY: test
-test: vet test-unit test-netns test-vm ## everything that must pass
+test: vet test-unit test-sim test-netns test-vm ## everything that must pass
 
 .PHONY: vet
 vet:
@@ -67,6 +67,13 @@ uses_lab = $(GO) list -f '{{.ImportPath}}{{range .Imports}} {{.}}{{end}}{{range 
 test-unit: ## the tests that need no root and no network
 	packages=$$($(call uses_lab,0))
 	$(GO) test $(TESTFLAGS) $$packages
+
+# How many courses of events the simulator of the election plays.
+SIM_RUNS ?= 100000
+
+.PHONY: test-sim
+test-sim: ## the election, simulated by seeds
+	BATON_SIM_RUNS=$(SIM_RUNS) $(GO) test -count=1 -run 'Simulation$$' -timeout 10m $(TESTFLAGS) ./internal/vrrp
 
 .PHONY: test-netns
 test-netns: build ## the tests with real sockets, between hosts made of network namespaces; as root

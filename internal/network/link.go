@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -45,4 +46,25 @@ func (m *Manager) Link(name string) (Link, error) {
 func isUp(flags uint32) bool {
 	const both = unix.IFF_UP | unix.IFF_RUNNING
 	return flags&both == both
+}
+
+// Delivers reports whether the kernel takes packets for the address as its own.
+// For IPv6 that begins a moment after the address was set. It is true where the
+// kernel cannot be asked.
+func (m *Manager) Delivers(addr netip.Addr) bool {
+	if addr.IsLinkLocalUnicast() {
+		return true // on which link, nobody asked
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	routes, err := m.handle.RouteGet(addr.AsSlice())
+	if err != nil || len(routes) == 0 {
+		return err != nil && !unreachable(err)
+	}
+	return routes[0].Type == unix.RTN_LOCAL
+}
+
+// unreachable reports that there is no route to an address.
+func unreachable(err error) bool {
+	return errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH)
 }

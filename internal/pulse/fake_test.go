@@ -260,6 +260,8 @@ func (h *host) holds() bool {
 	return h.held
 }
 
+func (h *host) Delivers(netip.Addr) bool { return true }
+
 func (h *host) Sweep(context.Context) ([]string, error) {
 	return nil, nil
 }

@@ -132,6 +132,9 @@ func (i *iface) watchEnded(w *conflictWatch, err error) {
 
 // conflict is called when somebody announced one of our addresses.
 func (i *iface) conflict(c wire.Conflict) {
+	// A new master sends its advert before it announces, and both may be waiting: it
+	// is no rival to answer.
+	i.s.readAll()
 	for _, r := range i.s.routers {
 		if r.wantHeld && r.announces(i.name, c.Addr) {
 			r.conflict(i, c)

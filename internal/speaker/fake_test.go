@@ -125,6 +125,8 @@ func (h *host) Sweep(context.Context) ([]string, error) {
 	return nil, nil
 }
 
+func (h *host) Delivers(netip.Addr) bool { return true }
+
 func (h *host) Link(name string) (network.Link, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

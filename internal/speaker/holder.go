@@ -175,6 +175,7 @@ func (h *holder) apply(w wish, renewal bool) error {
 
 // announce tells the neighbours of every address once.
 func (h *holder) announce(all []announcement) {
+	h.awaitDelivery(all)
 	for _, a := range all {
 		if err := h.s.announcers.announce(a); err != nil {
 			if h.s.ctx.Err() == nil {
@@ -190,6 +191,22 @@ func (h *holder) announce(all []announcement) {
 		h.mu.Lock()
 		h.told++
 		h.mu.Unlock()
+	}
+}
+
+// deliveryWait bounds the wait for the kernel to take packets for new addresses.
+const deliveryWait = 100 * time.Millisecond
+
+// awaitDelivery waits until the kernel takes packets for the addresses. For IPv6
+// it makes the route for that some time after the address: neighbours that were
+// told before would send in vain.
+func (h *holder) awaitDelivery(all []announcement) {
+	until := time.Now().Add(deliveryWait)
+	for _, a := range all {
+		addr := a.address.Prefix.Addr()
+		for addr.Is6() && !h.s.edges.Network.Delivers(addr) && time.Now().Before(until) {
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
 

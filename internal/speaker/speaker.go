@@ -38,6 +38,7 @@ type Network interface {
 	Set(ctx context.Context, owner string, want network.State) error
 	Sweep(ctx context.Context) (removed []string, err error)
 	Link(name string) (network.Link, error)
+	Delivers(addr netip.Addr) bool
 	Watch(ctx context.Context, report func(network.Change)) error
 }
 
@@ -178,14 +179,7 @@ const lookFirst = 2 * time.Millisecond
 // first: after a stall they tell what happened meanwhile, and an election that
 // spoke before it looked would speak for a past that is over.
 func (s *Speaker) expire(deadline time.Time) {
-	for queued := true; queued; {
-		select {
-		case p := <-s.packets:
-			s.receive(p)
-		default:
-			queued = false
-		}
-	}
+	s.drain()
 	now := time.Now()
 	if now.Sub(deadline) > lookFirst {
 		s.pollAll()
@@ -200,6 +194,24 @@ func (s *Speaker) expire(deadline time.Time) {
 	for _, i := range s.ifaces {
 		i.tick(now)
 	}
+}
+
+// drain takes the packets that were read already.
+func (s *Speaker) drain() {
+	for {
+		select {
+		case p := <-s.packets:
+			s.receive(p)
+		default:
+			return
+		}
+	}
+}
+
+// readAll takes every packet that has come in.
+func (s *Speaker) readAll() {
+	s.drain()
+	s.pollAll()
 }
 
 // deadline is when the next router or interface wants to be called.

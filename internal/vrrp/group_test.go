@@ -93,7 +93,7 @@ func TestGroupWaitsWhileOneHearsAMaster(t *testing.T) {
 func TestGroupStepsDownTogether(t *testing.T) {
 	p := masters(t)
 	p.now = p.now.Add(100 * time.Millisecond)
-	p.hear(1, 200, a3, "1:rival 1:master→backup 0:send0 0:master→backup")
+	p.hear(1, 200, a3, "1:rival 1:send100 1:master→backup 0:send0 0:master→backup")
 	if p.web.releaseAt.IsZero() || p.lan.releaseAt.IsZero() {
 		t.Error("the addresses do not linger until the new master has them")
 	}

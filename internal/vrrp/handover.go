@@ -62,7 +62,9 @@ func (r *Router) resume(now time.Time) {
 			r.masterDown = own
 		}
 	case Master:
-		r.advertise(now)
+		if r.handover.kind == 0 { // else silence is what makes a peer take over
+			r.advertise(now)
+		}
 	}
 }
 

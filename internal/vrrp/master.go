@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -87,16 +88,29 @@ func (r *Router) receivedMaster(now time.Time, ev Event) {
 		r.advertise(now)
 		return
 	}
-	r.do(Action{Kind: Rival, Source: from, Priority: a.Priority})
 	if a.Priority > r.priority() {
+		r.goodbye(now, a, from)
 		r.yield(now, ev, fmt.Sprintf("%s has the higher priority %d", from, a.Priority))
 		return
 	}
 	if a.Priority == r.priority() && r.losesTie(now, ev) {
+		r.goodbye(now, a, from)
 		r.yield(now, ev, fmt.Sprintf("%s has the same priority %d and the higher address", from, a.Priority))
 		return
 	}
+	// The last word of the master that we have just taken over from makes no rival.
+	if now.Sub(r.since) > r.spec.Interval {
+		r.do(Action{Kind: Rival, Source: from, Priority: a.Priority})
+	}
 	r.assert(now)
+}
+
+// goodbye is the last advert before a master yields to another one. That one
+// answers by announcing the addresses again: after a partition it may have been
+// master all the time, and the neighbours have learnt ours meanwhile.
+func (r *Router) goodbye(now time.Time, a *Advert, from netip.Addr) {
+	r.do(Action{Kind: Rival, Source: from, Priority: a.Priority})
+	r.send(now, r.priority())
 }
 
 // yield makes room for another master. The addresses stay for the time of
