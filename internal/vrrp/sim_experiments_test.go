@@ -153,10 +153,9 @@ func (s *sim) somebodyReturns(owner int) {
 // only when three of the master's adverts to it were lost in a row, on all paths.
 // The number of takeovers is bounded by that of such rows. (The third advert may
 // be on its way where the skew is shorter than what the time on the way varies.)
-// With mixed intervals
-// that holds until the owner changes: who has counted with the short interval
-// of one master may miss the first advert of the next one, which has a longer
-// one.
+// With mixed intervals that holds until the owner changes: who has counted with
+// the short interval of one master may miss the first advert of the next one,
+// which has a longer one.
 func (s *sim) advertsAreLost(owner int) {
 	rate := s.rng.Float64() * 0.2
 	for p := range s.paths {
@@ -276,55 +275,4 @@ func (s *sim) gapless(on bool) {
 	if on {
 		s.rules.count(simGapless)
 	}
-}
-
-// confusion does many things in short order.
-func (s *sim) confusion() {
-	for range 2 + s.rng.IntN(5) {
-		s.confuse()
-		s.run(s.now + s.rng.Int64N(1+s.rng.Int64N(5*s.longest())))
-	}
-}
-
-func (s *sim) confuse() {
-	i, j := s.rng.IntN(len(s.nodes)), s.rng.IntN(len(s.nodes))
-	n := &s.nodes[i]
-	switch s.rng.IntN(16) {
-	case 0, 1:
-		s.crash(n.host, s.rng.IntN(2) == 0)
-	case 2, 3:
-		s.start(n.host)
-	case 4, 5:
-		s.stall(n.host, s.rng.Int64N(8*s.longest()), s.rng.IntN(3) == 0)
-	case 6:
-		s.loss[s.rng.IntN(s.paths)] = s.rng.Float64()
-		s.logf("loss %.2f", s.loss)
-	case 7:
-		s.jitter = s.rng.Int64N(3 * s.longest())
-		s.logf("adverts are up to %s late", time.Duration(s.jitter))
-	case 8, 9:
-		p := s.rng.IntN(s.paths)
-		s.cut[p][i][j] = true
-		s.cut[p][j][i] = s.cut[p][j][i] || s.rng.IntN(2) == 0
-		s.logf("on path %d %s does not hear %s; the other way round: %v", p, s.nodes[j].name, n.name, s.cut[p][j][i])
-	case 10:
-		s.mend()
-	case 11:
-		sp := s.reload(i)
-		for _, m := range s.byHost[n.host] {
-			s.command(m, Event{Kind: Configured, Spec: &sp})
-		}
-	case 12:
-		kind := []EventKind{Resign, Resume, Shutdown}[s.rng.IntN(3)]
-		for _, m := range s.byHost[n.host] {
-			s.command(m, Event{Kind: kind})
-		}
-	case 13:
-		s.command(i, Event{Kind: Failed, Reason: "its interface is down"})
-	case 14:
-		s.command(i, Event{Kind: Recovered})
-	case 15:
-		s.command(i, Event{Kind: []EventKind{Synced, Conflicted}[s.rng.IntN(2)]})
-	}
-	s.disturbed()
 }

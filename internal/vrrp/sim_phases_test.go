@@ -280,25 +280,3 @@ func (s *sim) some(fits func(i int, n *simNode) bool) int {
 	}
 	return -1
 }
-
-// reload is a new specification like a user would write it.
-func (s *sim) reload(i int) Spec {
-	n := &s.nodes[i]
-	sp := n.spec
-	switch s.rng.IntN(5) {
-	case 0, 1:
-		if sp.Priority != 255 {
-			sp.Priority = s.priority(s.rng.IntN(2) == 0) // as tracking does
-		}
-	case 2:
-		if sp.Version != 2 {
-			sp.Interval = min(max(s.interval(s.base), time.Duration(60*s.travel).Round(IntervalUnit)), 40*time.Second)
-		}
-	case 3:
-		sp.Preempt = !sp.Preempt
-	case 4:
-		sp.PreemptDelay = time.Duration(s.rng.Int64N(10 * int64(sp.Interval)))
-	}
-	s.logf("%s is told: priority %d interval %s preempt %v delay %s", n.name, sp.Priority, sp.Interval, sp.Preempt, sp.PreemptDelay)
-	return sp
-}
