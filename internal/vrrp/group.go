@@ -10,7 +10,8 @@ import (
 //
 //   - They become master when each of them would: none hears a master that it
 //     has to leave alone.
-//   - When one stops being master, the others follow.
+//   - When one stops being master, the others follow. To a rival the first one yields;
+//     see [Router.defers].
 //   - When one is in fault, all are.
 //
 // A planned hand-over is asked of every member; see [Group.Step].
@@ -34,7 +35,7 @@ type GroupAction struct {
 func NewGroup(name string, names []string, members []*Router) *Group {
 	g := &Group{name: name, names: names, members: members, faults: make([]string, len(members))}
 	for i, r := range members {
-		r.grouped = true
+		r.grouped, r.follows = true, i > 0
 		if r.state == Fault {
 			g.faults[i] = r.reason
 		}
@@ -46,7 +47,7 @@ func NewGroup(name string, names []string, members []*Router) *Group {
 // for the others becomes master at its next Expired, at the time now.
 func (g *Group) Dissolve(now time.Time) {
 	for _, r := range g.members {
-		r.grouped = false
+		r.grouped, r.follows = false, false
 		if r.wants != "" {
 			r.wants, r.masterDown = "", now
 		}
@@ -169,16 +170,31 @@ func (g *Group) demote(now time.Time, because int) {
 	for i, r := range g.members {
 		if r.state == Master && r.handover.kind == 0 {
 			r.actions = r.actions[:0]
-			r.follows(now, reason)
+			r.followDown(now, reason)
 			g.take(i, r.actions)
 		}
 	}
 }
 
-// follows gives up being master because another member of the group did. The
+// defers reports whether a member of a group leaves it to the first one to yield
+// to a rival. Two directors may stand in another order on each wire; if each of
+// their routers decided for itself, both would yield crosswise, again and again.
+// A rival that the first one does not hear counts after a down interval.
+func (r *Router) defers(now time.Time) bool {
+	if !r.follows {
+		return false
+	}
+	if now.Sub(r.winnerHeard) > r.ownDownInterval() {
+		r.winnerSince = now
+	}
+	r.winnerHeard = now
+	return now.Sub(r.winnerSince) <= r.ownDownInterval()
+}
+
+// followDown gives up being master because another member of the group did. The
 // peers are told, so that one of them is ready as soon as it is for the other
 // member.
-func (r *Router) follows(now time.Time, reason string) {
+func (r *Router) followDown(now time.Time, reason string) {
 	if r.stalled(now) {
 		return
 	}

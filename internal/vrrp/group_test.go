@@ -93,13 +93,29 @@ func TestGroupWaitsWhileOneHearsAMaster(t *testing.T) {
 func TestGroupStepsDownTogether(t *testing.T) {
 	p := masters(t)
 	p.now = p.now.Add(100 * time.Millisecond)
-	p.hear(1, 200, a3, "1:rival 1:send100 1:master→backup 0:send0 0:master→backup")
+	p.hear(0, 200, a3, "0:rival 0:send100 0:master→backup 1:send0 1:master→backup")
 	if p.web.releaseAt.IsZero() || p.lan.releaseAt.IsZero() {
 		t.Error("the addresses do not linger until the new master has them")
 	}
-	if want := "sync group edge: router lan is backup"; !strings.HasPrefix(p.web.reason, want) {
-		t.Errorf("reason %q", p.web.reason)
+	if want := "sync group edge: router web is backup"; !strings.HasPrefix(p.lan.reason, want) {
+		t.Errorf("reason %q", p.lan.reason)
 	}
+}
+
+// A rival that only the second one hears wins after a down interval.
+func TestGroupYieldsToARivalOfTheSecondRouter(t *testing.T) {
+	p := masters(t)
+	for range 3 {
+		p.now = p.now.Add(time.Second)
+		p.do(0, Event{Kind: Expired}, "0:send100").do(1, Event{Kind: Expired}, "1:send100")
+		p.now = p.now.Add(100 * time.Millisecond)
+		p.do(0, Event{Kind: Expired}, "")
+		p.hear(1, 200, a3, "1:rival 1:send100")
+	}
+	p.now = p.now.Add(900 * time.Millisecond)
+	p.do(0, Event{Kind: Expired}, "0:send100").do(1, Event{Kind: Expired}, "")
+	p.now = p.now.Add(700 * time.Millisecond)
+	p.hear(1, 200, a3, "1:rival 1:send100 1:master→backup 0:send0 0:master→backup")
 }
 
 func TestGroupFailsAndRecoversTogether(t *testing.T) {
@@ -164,5 +180,111 @@ func TestDissolvedGroupGoesOnSeparately(t *testing.T) {
 	}
 	if p.lan.State() != Backup {
 		t.Errorf("the other one is %v", p.lan.State())
+	}
+}
+
+// crossing is two hosts with a group of two routers each, on two wires where they
+// stand in opposite order, and what is under way between them.
+type crossing struct {
+	now    time.Time
+	groups [2]*Group
+	wire   []crossed
+	moves  int // transitions so far
+}
+
+type crossed struct {
+	at           time.Time
+	host, member int // that it goes to
+	advert       Advert
+	from         netip.Addr
+}
+
+func newCrossing(priorities [2][2]uint8) *crossing {
+	c := &crossing{now: epoch}
+	for host := range c.groups {
+		var members []*Router
+		for wire := range 2 {
+			sp := spec(priorities[host][wire])
+			sp.Source = c.source(host, wire)
+			members = append(members, New(sp, epoch))
+		}
+		c.groups[host] = NewGroup("edge", []string{"web", "lan"}, members)
+	}
+	for host := range c.groups {
+		for member := range 2 {
+			c.step(host, member, Event{Kind: Startup})
+		}
+	}
+	return c
+}
+
+// source is in opposite order on the two wires.
+func (c *crossing) source(host, wire int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(wire), 0, byte(1 + host ^ wire)})
+}
+
+func (c *crossing) step(host, member int, ev Event) {
+	for _, a := range c.groups[host].Step(c.now, member, ev) {
+		switch a.Kind {
+		case Send:
+			advert := Advert{VRID: 51, Priority: a.Priority, Interval: time.Second, Addresses: []netip.Addr{vip1}}
+			c.wire = append(c.wire, crossed{c.now.Add(time.Millisecond), 1 - host, a.Member, advert, c.source(host, a.Member)})
+		case Transition:
+			c.moves++
+		}
+	}
+}
+
+// play lets time pass, in steps of a millisecond.
+func (c *crossing) play(d time.Duration) {
+	for end := c.now.Add(d); c.now.Before(end); c.now = c.now.Add(time.Millisecond) {
+		under := c.wire
+		c.wire = nil
+		for _, p := range under {
+			if p.at.After(c.now) {
+				c.wire = append(c.wire, p)
+				continue
+			}
+			c.step(p.host, p.member, Event{Kind: Received, Advert: &p.advert, Source: p.from, Own: c.source(p.host, p.member)})
+		}
+		for host, g := range c.groups {
+			for member, r := range g.members {
+				if due(c.now, r.Deadline()) {
+					c.step(host, member, Event{Kind: Expired})
+				}
+			}
+		}
+	}
+}
+
+func (c *crossing) masters(host int) (n int) {
+	for _, r := range c.groups[host].members {
+		if r.state == Master {
+			n++
+		}
+	}
+	return n
+}
+
+// Where each wire prefers another host, the first router of the group decides,
+// and the hosts come to rest.
+func TestGroupsThatStandCrosswise(t *testing.T) {
+	for name, priorities := range map[string][2][2]uint8{
+		"equal priorities":   {{100, 100}, {100, 100}},
+		"crossed priorities": {{200, 100}, {100, 200}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrossing(priorities)
+			c.play(30 * time.Second)
+			before := c.moves
+			c.play(time.Minute)
+			a, b := c.masters(0), c.masters(1)
+			if a+b != 2 || a*b != 0 {
+				t.Errorf("the hosts are master of %d and %d routers", a, b)
+			}
+			if c.moves != before {
+				t.Errorf("%d changes in a minute in which nothing happened", c.moves-before)
+			}
+		})
 	}
 }

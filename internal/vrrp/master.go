@@ -88,12 +88,16 @@ func (r *Router) receivedMaster(now time.Time, ev Event) {
 		r.advertise(now)
 		return
 	}
-	if a.Priority > r.priority() {
+	wins := a.Priority > r.priority() || a.Priority == r.priority() && r.losesTie(now, ev)
+	if wins && r.defers(now) {
+		wins = false
+	}
+	switch {
+	case wins && a.Priority > r.priority():
 		r.goodbye(now, a, from)
 		r.yield(now, ev, fmt.Sprintf("%s has the higher priority %d", from, a.Priority))
 		return
-	}
-	if a.Priority == r.priority() && r.losesTie(now, ev) {
+	case wins:
 		r.goodbye(now, a, from)
 		r.yield(now, ev, fmt.Sprintf("%s has the same priority %d and the higher address", from, a.Priority))
 		return

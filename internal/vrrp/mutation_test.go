@@ -58,7 +58,7 @@ var mutations = []struct {
 	},
 	{
 		"a higher priority is not yielded to", "master.go",
-		"if a.Priority > r.priority() {", "if false {",
+		"wins := a.Priority > r.priority() ||", "wins := false ||",
 		[]string{ruleTwo},
 	},
 	{
@@ -119,7 +119,7 @@ var mutations = []struct {
 	{
 		"a sync group's members do not follow each other", "group.go",
 		"case without >= 0 && masters > 0:", "case false:",
-		[]string{ruleGroup},
+		[]string{ruleGroup, ruleTwo},
 	},
 	{
 		"a sync group is ready when one member is", "group.go",

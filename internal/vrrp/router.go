@@ -26,6 +26,7 @@ type Router struct {
 
 	// Of the sync group that we are in; see [Group].
 	grouped bool
+	follows bool   // another member decides; see [Router.defers]
 	wants   string // ready to be master, for this reason: backup only
 
 	// Of the master we listen to.
@@ -37,6 +38,8 @@ type Router struct {
 
 	lastSent  time.Time // our last advert
 	lastRival time.Time // our last answer to a rival
+	// Of a rival that wins while another member of the group decides.
+	winnerSince, winnerHeard time.Time
 	// Of a rival with our priority: when it was heard last, and since when it is not
 	// heard on the first path.
 	tieHeard, tieSince time.Time
