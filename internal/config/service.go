@@ -34,6 +34,9 @@ func (b *builder) buildService(raw *block[rawService]) {
 	s.out.Forward = forwards[s.Forward.v]
 	if s.OnFailure.v == "quiesce" {
 		s.out.OnFailure = pool.Quiesce
+		if s.OnFailure.own && !s.isMark() && s.Protocol.v == "udp" {
+			b.warn(s.OnFailure.at, "on_failure: a failed server of protocol udp is removed all the same, or the flows that it has would stay with it for as long as they last")
+		}
 	}
 	if s.Admit.v == "at-once" {
 		s.out.Admit = pool.AdmitAtOnce

@@ -13,7 +13,6 @@ import (
 	"baton/internal/balancer"
 	"baton/internal/check"
 	"baton/internal/config"
-	"baton/internal/ipvs"
 	"baton/internal/metrics"
 	"baton/internal/pool"
 	"baton/internal/speaker"
@@ -32,8 +31,7 @@ func (d *Director) build(cfg *config.Config) error {
 		d.log.Warn("what an earlier run left in the kernel is not known", "error", err)
 	}
 	d.balancer = balancer.New(balancer.Options{
-		Open:   func(ctx context.Context) (balancer.Kernel, error) { return ipvs.Open(ctx, ipvs.Options{}) },
-		Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged, Log: d.log,
+		Open: d.openIPVS, Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged, Log: d.log,
 	}, cfg.Balancer)
 	d.tracks.states = map[string][]speaker.TrackState{}
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})

@@ -1,8 +1,12 @@
 package director
 
 import (
+	"context"
+
 	"baton/internal/api"
+	"baton/internal/balancer"
 	"baton/internal/config"
+	"baton/internal/ipvs"
 	"baton/internal/network"
 	"baton/internal/pool"
 )
@@ -11,7 +15,11 @@ import (
 // would have to be set. A setting is never turned back: something else may have
 // come to need it.
 func (d *Director) setSysctls(cfg *config.Config) {
-	d.ensureSysctls(neededSysctls(cfg), cfg.Sysctls == config.SysctlsManage)
+	needed := neededSysctls(cfg)
+	if d.hasIPVS.Load() {
+		needed = append(needed, neededIPVSSysctls(cfg)...)
+	}
+	d.ensureSysctls(needed, cfg.Sysctls == config.SysctlsManage)
 }
 
 func (d *Director) ensureSysctls(needed []network.Sysctl, manage bool) {
@@ -60,6 +68,53 @@ func neededSysctls(cfg *config.Config) []network.Sysctl {
 		})
 	}
 	return out
+}
+
+// neededIPVSSysctls are the settings of IPVS itself that the services need. They
+// are there when its module is.
+//
+// Both are of the whole network namespace, so they are set only where a service
+// cannot do without.
+func neededIPVSSysctls(cfg *config.Config) []network.Sysctl {
+	var persistent, datagrams bool
+	for _, s := range cfg.Balancer.Services {
+		persistent = persistent || s.PersistenceSeconds > 0
+		datagrams = datagrams || s.Datagrams() && s.Flags&pool.OnePacket == 0
+	}
+	var out []network.Sysctl
+	if persistent {
+		// ip_vs_check_template asks for this when a client comes back.
+		out = append(out, network.Sysctl{
+			Key: "net.ipv4.vs.expire_quiescent_template", Value: "1",
+			Why: "persistence does not lead clients back to a server of weight 0, which would never get empty",
+		})
+	}
+	if datagrams {
+		// A flow of datagrams from one port is one connection for as long as it
+		// lasts. Without this its packets are dropped when its server is gone
+		// (ip_vs_in), until a pause of the UDP timeout. TCP does without: a
+		// connection whose server is taken out and put back within minutes goes on
+		// (ip_vs_trash_get_dest), which this setting prevents.
+		out = append(out, network.Sysctl{
+			Key: "net.ipv4.vs.expire_nodest_conn", Value: "1",
+			Why: "UDP flows of a server that is taken out move to another one",
+		})
+	}
+	return out
+}
+
+// openIPVS opens the kernel's table and sees to its settings.
+func (d *Director) openIPVS(ctx context.Context) (balancer.Kernel, error) {
+	k, err := ipvs.Open(ctx, ipvs.Options{})
+	if err != nil {
+		return nil, err // not k: a nil pointer in an interface is not nil
+	}
+	d.mu.Lock()
+	cfg := d.cfg
+	d.mu.Unlock()
+	d.hasIPVS.Store(true)
+	d.ensureSysctls(neededIPVSSysctls(cfg), cfg.Sysctls == config.SysctlsManage)
+	return k, nil
 }
 
 func uses(s pool.Service, f pool.Forward) bool {

@@ -53,8 +53,9 @@ func web(edit ...func(*Service)) Service {
 	return s
 }
 
-func quiesce(s *Service) { s.OnFailure = Quiesce }
-func atOnce(s *Service)  { s.Admit = AdmitAtOnce }
+func quiesce(s *Service)   { s.OnFailure = Quiesce }
+func atOnce(s *Service)    { s.Admit = AdmitAtOnce }
+func datagrams(s *Service) { s.Keys[0].Protocol = UDP }
 func sorry(s *Service) {
 	s.Fallback = &Server{Address: addr("10.0.0.9"), Port: 80, Weight: 1}
 }
@@ -89,6 +90,7 @@ func TestTable(t *testing.T) {
 		{name: "one is down", say: []string{"a", "b", "-a"}, want: s2},
 		{name: "one is down, at once", edit: []func(*Service){atOnce}, say: []string{"-a"}, want: s2},
 		{name: "one is down, quiesce", edit: []func(*Service){quiesce}, say: []string{"a", "b", "-a"}, want: "10.0.0.1:80*0 " + s2},
+		{name: "one is down, quiesce, UDP", edit: []func(*Service){quiesce, datagrams}, say: []string{"a", "b", "-a"}, want: s2},
 		{name: "one is back", say: []string{"a", "-a", "a"}, want: s1},
 		{name: "all are down", say: []string{"-a", "-b"}, want: ""},
 

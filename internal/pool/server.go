@@ -108,7 +108,7 @@ func (s *server) place() (weight uint32, in bool) {
 		}
 		return s.spec.Weight, true
 	case Down:
-		return 0, quiesce
+		return 0, quiesce && !s.service.spec.Datagrams()
 	default:
 		return 0, s.seated
 	}

@@ -1,6 +1,9 @@
 package pool
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // CheckID names a check. Servers that share an ID share the check's verdict.
 type CheckID string
@@ -9,7 +12,9 @@ type CheckID string
 type OnFailure uint8
 
 // Remove takes a failed server out of the kernel's table; Quiesce leaves it
-// there with weight 0, so that its open connections go on.
+// there with weight 0, so that its open connections go on. Of a service that
+// carries UDP only a failed server is always taken out: the kernel would send
+// the packets of a flow to it for as long as the flow lasts.
 const (
 	Remove OnFailure = iota
 	Quiesce
@@ -47,6 +52,12 @@ type Service struct {
 	Quorum    Quorum
 	Fallback  *Server // serves while the quorum is lost; nil: nobody does
 	Servers   []Server
+}
+
+// Datagrams reports whether all that the service carries is UDP. One that is
+// selected by a firewall mark may carry anything.
+func (s *Service) Datagrams() bool {
+	return len(s.Keys) > 0 && !slices.ContainsFunc(s.Keys, func(k Key) bool { return k.Protocol != UDP })
 }
 
 // Quorum is the sum of the weights of live servers below which a service is
