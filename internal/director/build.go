@@ -36,6 +36,7 @@ func (d *Director) build(cfg *config.Config) error {
 	d.tracks.states = map[string][]speaker.TrackState{}
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})
 	d.sync = d.newSync(cfg)
+	d.settings = d.newSettings()
 	d.api = api.NewServer(api.Options{
 		Engine: d, Journal: d.history.journal, Metrics: d.collector.Handler(), Log: d.log,
 	})
@@ -49,7 +50,7 @@ func (d *Director) build(cfg *config.Config) error {
 			return errors.Join(err, d.control.close())
 		}
 	}
-	d.setSysctls(cfg)
+	d.settings.configure(cfg, time.Now())
 	return nil
 }
 

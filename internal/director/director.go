@@ -46,7 +46,7 @@ type Director struct {
 	// tracksServices: some router tracks a service.
 	tracksServices atomic.Bool
 	sync           *syncKeeper
-	hasIPVS        atomic.Bool // the kernel has it, and with it its settings
+	settings       *settings
 	collector      *metrics.Collector
 	api            *api.Server
 	control        *serving // the API on its unix socket

@@ -37,6 +37,7 @@ func (d *Director) Snapshot() api.Snapshot {
 	}
 	out.Balancer = d.balancer.Status()
 	out.Sync = d.sync.shown()
+	out.Problems = append(out.Problems, d.settings.shown()...)
 	if len(out.Balancer.Services) == 0 && len(cfg.Balancer.Services) > 0 {
 		out.NotReady = append(out.NotReady, "the kernel's virtual server table has not been looked at yet")
 	}

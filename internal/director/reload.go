@@ -50,7 +50,7 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	d.tellTracks()
 	d.track(cfg.Tracks)
 	d.sync.configure(cfg)
-	d.setSysctls(cfg)
+	d.settings.configure(cfg, time.Now())
 	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
 	}

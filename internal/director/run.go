@@ -36,6 +36,7 @@ func (d *Director) Run(ctx context.Context) error {
 	tracking.Go(func() { _ = d.tracker.Run(work) }) // always nil
 	tracking.Go(func() { d.watchQuorums(work) })
 	tracking.Go(func() { d.sync.run(work) })
+	tracking.Go(func() { d.settings.run(work) })
 	defer tracking.Wait()
 	defer stopWork()
 	d.control.start(d.servingFailed)

@@ -61,7 +61,7 @@ func (d *Director) newSync(cfg *config.Config) *syncKeeper {
 		},
 		routers:  d.pulse.status.Load,
 		services: d.balancer.Status,
-		settle:   func(manage bool) { d.ensureSysctls(neededSyncSysctls(), manage) },
+		settle:   func(manage bool) { d.settings.once(neededSyncSysctls(), manage, time.Now()) },
 		refresh:  syncRefresh,
 		caughtUp: d.pulse.synced,
 		event:    d.event,

@@ -1,79 +1,46 @@
 package director
 
 import (
-	"context"
+	"net/netip"
+	"os"
+	"slices"
 
-	"baton/internal/api"
-	"baton/internal/balancer"
 	"baton/internal/config"
-	"baton/internal/ipvs"
 	"baton/internal/network"
 	"baton/internal/pool"
 )
 
-// setSysctls makes the kernel forward as the services need it, or says what
-// would have to be set. A setting is never turned back: something else may have
-// come to need it.
-func (d *Director) setSysctls(cfg *config.Config) {
-	needed := neededSysctls(cfg)
-	if d.hasIPVS.Load() {
-		needed = append(needed, neededIPVSSysctls(cfg)...)
-	}
-	d.ensureSysctls(needed, cfg.Sysctls == config.SysctlsManage)
-}
-
-func (d *Director) ensureSysctls(needed []network.Sysctl, manage bool) {
-	changes, errs := network.EnsureSysctls(needed, manage)
-	for _, c := range changes {
-		if c.Changed {
-			d.log.Info("kernel setting changed", "key", c.Key, "from", c.Old, "to", c.Value, "why", c.Why)
-			d.event(api.Event{Kind: api.KindConfig, Name: c.Key, From: c.Old, To: c.Value, Reason: c.Why})
-		} else {
-			d.log.Warn("a kernel setting is not as the services need it; set it, or write sysctls: manage",
-				"key", c.Key, "is", c.Old, "needed", c.Value, "why", c.Why)
-		}
-	}
-	for _, err := range errs {
-		d.log.Error("a kernel setting that the services need cannot be had", "error", err)
-	}
-}
-
-// neededSysctls are the settings that the routers and services need.
+// neededSysctls are the settings that the routers and services need. Those of
+// IPVS, net.ipv4.vs.*, are there when the module is; the keeper waits for it.
+//
+// Not needed is rp_filter, which is for the real servers: whatever comes to a
+// director, comes from where its own route to the sender leads.
 func neededSysctls(cfg *config.Config) []network.Sysctl {
-	var v4, v6 bool
-	for _, s := range cfg.Balancer.Services {
-		if !uses(s, pool.NAT) {
-			continue
-		}
-		for _, k := range s.Keys {
-			v4, v6 = v4 || !k.IPv6, v6 || k.IPv6
-		}
-	}
 	var out []network.Sysctl
 	if len(cfg.Routers) > 0 {
 		// For all interfaces, also those that appear later; the kernel takes it
 		// together with the interface's own setting.
 		out = append(out, network.PromoteSecondaries("all"))
 	}
-	if v4 {
+	if anyService(cfg, func(s pool.Service) bool { return usesNAT(s) && !ofIPv6(s) }) {
 		out = append(out, network.Sysctl{
 			Key: "net.ipv4.ip_forward", Value: "1",
 			Why: "replies of NAT real servers pass this director",
 		})
 	}
-	if v6 {
+	if needsIPv6Forwarding(cfg) {
 		out = append(out, network.Sysctl{
-			Key: "net.ipv6.conf.all.forwarding", Value: "1",
+			Key: ipv6ForwardingKey, Value: "1",
 			Why: "replies of IPv6 NAT real servers pass this director",
 		})
 	}
-	return out
+	return append(out, neededIPVSSysctls(cfg)...)
 }
 
 // neededIPVSSysctls are the settings of IPVS itself that the services need. They
 // are there when its module is.
 //
-// Both are of the whole network namespace, so they are set only where a service
+// All are of the whole network namespace, so they are set only where a service
 // cannot do without.
 func neededIPVSSysctls(cfg *config.Config) []network.Sysctl {
 	var persistent, datagrams bool
@@ -100,28 +67,127 @@ func neededIPVSSysctls(cfg *config.Config) []network.Sysctl {
 			Why: "UDP flows of a server that is taken out move to another one",
 		})
 	}
+	if anyService(cfg, needsFTP) && ftpLoaded() {
+		out = append(out, conntrack("the kernel's ip_vs_ftp changes the addresses that FTP servers send"))
+	}
 	return out
 }
 
-// openIPVS opens the kernel's table and sees to its settings.
-func (d *Director) openIPVS(ctx context.Context) (balancer.Kernel, error) {
-	k, err := ipvs.Open(ctx, ipvs.Options{})
-	if err != nil {
-		return nil, err // not k: a nil pointer in an interface is not nil
-	}
-	d.mu.Lock()
-	cfg := d.cfg
-	d.mu.Unlock()
-	d.hasIPVS.Store(true)
-	d.ensureSysctls(neededIPVSSysctls(cfg), cfg.Sysctls == config.SysctlsManage)
-	return k, nil
+const ipv6ForwardingKey = "net.ipv6.conf.all.forwarding"
+
+// conntrack makes connection tracking, and so nftables' NAT, see what IPVS sends.
+// A connection keeps the value that it began with.
+func conntrack(why string) network.Sysctl {
+	return network.Sysctl{Key: "net.ipv4.vs.conntrack", Value: "1", Why: why}
 }
 
-func uses(s pool.Service, f pool.Forward) bool {
+func needsIPv6Forwarding(cfg *config.Config) bool {
+	return anyService(cfg, func(s pool.Service) bool { return usesNAT(s) && ofIPv6(s) })
+}
+
+func anyService(cfg *config.Config, is func(pool.Service) bool) bool {
+	return slices.ContainsFunc(cfg.Balancer.Services, is)
+}
+
+// ofIPv6: all keys of a service are of one family.
+func ofIPv6(s pool.Service) bool { return s.Keys[0].IPv6 }
+
+func usesNAT(s pool.Service) bool {
 	for _, server := range s.Servers {
-		if server.Forward == f {
+		if server.Forward == pool.NAT {
 			return true
 		}
 	}
-	return s.Fallback != nil && s.Fallback.Forward == f
+	return s.Fallback != nil && s.Fallback.Forward == pool.NAT
+}
+
+// needsFTP reports whether the kernel's helper for FTP is for the service.
+func needsFTP(s pool.Service) bool {
+	return usesNAT(s) && slices.ContainsFunc(s.Keys, func(k pool.Key) bool { return k.Protocol == pool.TCP && k.Port == 21 })
+}
+
+func ftpLoaded() bool {
+	_, err := os.Stat("/sys/module/ip_vs_ftp")
+	return err == nil
+}
+
+// advertised are the settings by which a host goes on to learn its IPv6 default
+// route from advertisements while it forwards. They come before the forwarding:
+// when that begins, the kernel drops such routes.
+func advertised(interfaces []string) []network.Sysctl {
+	var out []network.Sysctl
+	for _, name := range interfaces {
+		out = append(out, network.Sysctl{
+			Key: "net/ipv6/conf/" + name + "/accept_ra", Value: "2",
+			Why: "a host that forwards IPv6 would otherwise lose the default route that it has by router advertisements",
+		})
+	}
+	return out
+}
+
+// noRedirects are the settings for one-armed NAT: where a real server's replies
+// leave by the interface they came in by, the kernel tells the server of the
+// shorter way to the client, past the director. It does so where either of the
+// two settings allows it. For IPv6 the kernel has none.
+func noRedirects(interfaces []string) []network.Sysctl {
+	var out []network.Sysctl
+	if len(interfaces) > 0 {
+		interfaces = append([]string{"all"}, interfaces...)
+	}
+	for _, name := range interfaces {
+		out = append(out, network.Sysctl{
+			Key: "net/ipv4/conf/" + name + "/send_redirects", Value: "0",
+			Why: "NAT real servers on the clients' segment must not be told of a way past this director",
+		})
+	}
+	return out
+}
+
+// mayBeOneArmed reports whether a service's servers answer clients through this
+// director, so that it matters on which segment they are.
+func mayBeOneArmed(s pool.Service) bool { return usesNAT(s) && !ofIPv6(s) }
+
+// oneArmed returns the interfaces, sorted, on which a VIP and a NAT real server
+// behind it are, as far as can be known: a firewall mark has no VIP. have are the
+// addresses of this host, among which VIPs are those that it owns.
+func oneArmed(cfg *config.Config, have []network.Address) []string {
+	vips := map[netip.Addr]string{}
+	for _, a := range have {
+		vips[a.Prefix.Addr()] = a.Interface
+	}
+	for _, r := range cfg.Routers {
+		for _, a := range slices.Concat(r.Addresses, r.Extra) {
+			vips[a.Prefix.Addr()] = a.Interface
+		}
+	}
+	var out []string
+	for _, s := range cfg.Balancer.Services {
+		if !mayBeOneArmed(s) {
+			continue
+		}
+		for _, arm := range arms(s, have) {
+			has := func(k pool.Key) bool { return vips[k.Address] == arm }
+			if slices.ContainsFunc(s.Keys, has) && !slices.Contains(out, arm) {
+				out = append(out, arm)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// arms are the interfaces on whose networks NAT servers of a service are.
+func arms(s pool.Service, have []network.Address) []string {
+	var out []string
+	servers := s.Servers
+	if s.Fallback != nil {
+		servers = append(servers[:len(servers):len(servers)], *s.Fallback)
+	}
+	for _, a := range have {
+		on := func(r pool.Server) bool { return r.Forward == pool.NAT && a.Prefix.Contains(r.Address) }
+		if !a.Prefix.IsSingleIP() && !slices.Contains(out, a.Interface) && slices.ContainsFunc(servers, on) {
+			out = append(out, a.Interface)
+		}
+	}
+	return out
 }
