@@ -130,6 +130,7 @@ type RealServer struct {
 	InKernel         bool      `json:"in_kernel"`
 	Active           uint32    `json:"active"`
 	Inactive         uint32    `json:"inactive"`
+	DrainUntil       time.Time `json:"drain_until,omitzero"` // when it is taken out although it has connections
 	Packets          Packets   `json:"packets"`
 	Check            *Check    `json:"check"`  // the one that decides; null: no result yet, or no check
 	Checks           []Check   `json:"checks"` // those with a result

@@ -173,6 +173,9 @@ func (s RealServer) row(of Service, at time.Time) []cell {
 			detail = s.Check.Detail // the reason says the same, and more
 		}
 	}
+	if !s.DrainUntil.IsZero() {
+		detail += fmt.Sprintf("; taken out in %s at the latest", age(s.DrainUntil, at))
+	}
 	weight := plain
 	if s.State == "up" && s.Weight != s.ConfiguredWeight {
 		weight = warn // it works and does not get its share

@@ -40,6 +40,13 @@ type Options struct {
 	// next run. A new one is told before it is written: after a crash at any
 	// moment the next run knows all that may be there. nil: nobody hears.
 	OnOwned func(keys []pool.Key)
+	// Drains are the servers that drained under an earlier run, as told to
+	// OnDrains, which hears of them at each change. nil: nobody hears.
+	Drains   []Drain
+	OnDrains func(drains []Drain)
+	// ClientsReturn says whether the kernel leads clients with persistence back to
+	// a server of weight 0. nil: it does not.
+	ClientsReturn func() bool
 	// OnTransition hears of each change of a service or server, in order; nil:
 	// nobody hears.
 	OnTransition func(Transition)
@@ -48,7 +55,7 @@ type Options struct {
 
 // Balancer keeps the kernel's virtual server table equal to its spec and the
 // verdicts of the checks. Its exported methods are safe for concurrent use.
-// OnOwned and OnTransition are called from the goroutine of Run: they must not
+// OnOwned, OnDrains and OnTransition are called from the goroutine of Run: they must not
 // block and not call the balancer, except for Status and Owned.
 type Balancer struct {
 	options Options

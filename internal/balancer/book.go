@@ -39,8 +39,11 @@ func newBook() book {
 	return book{byName: make(map[string]*page), results: make(map[pool.CheckID]check.Result)}
 }
 
-// begin opens the book. How things stand at the start is no transition.
-func (b *book) begin(states []*pool.ServiceState, now time.Time) { b.update(states, now) }
+// begin opens the book. How things stand at the start is no transition; that a
+// server begins to drain is one.
+func (b *book) begin(states []*pool.ServiceState, now time.Time) []Transition {
+	return b.update(states, now)
+}
 
 // update enters the present states and returns what has changed.
 func (b *book) update(states []*pool.ServiceState, now time.Time) (out []Transition) {
@@ -78,15 +81,16 @@ func (b *book) forget(jobs map[pool.CheckID]check.Job) {
 
 // enter brings a page to a service's present state.
 func (b *book) enter(p *page, st *pool.ServiceState, now time.Time) (out []Transition) {
-	servers := make(map[netip.AddrPort]*line, len(st.Servers))
-	for i := range st.Servers {
-		srv := &st.Servers[i]
+	servers := make(map[netip.AddrPort]*line, len(st.Servers)+len(st.Leaving))
+	for _, srv := range st.All() {
 		key := srv.Spec.AddrPort()
 		was := p.servers[key]
 		l := &line{state: srv.State, since: now, reason: b.reason(srv)}
 		servers[key] = l
 		switch {
+		case was == nil && l.state != pool.Draining:
 		case was == nil:
+			out = append(out, Transition{At: now, Service: st.Spec.Name, Server: key.String(), To: l.state.String(), Reason: l.reason})
 		case was.state == l.state:
 			l.since = was.since
 		default:

@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"io"
+	"maps"
 	"reflect"
 	"time"
 
@@ -28,7 +29,9 @@ type engine struct {
 	b    *Balancer
 	spec Spec
 	pool *pool.Pool
+	jobs map[pool.CheckID]check.Job // of the spec, and of servers that drain
 
+	drains  drains
 	book    book // since when and why things are as they are
 	kernel  Kernel
 	table   *ipvs.Reconciler // of kernel; nil without one
@@ -55,7 +58,10 @@ func (a agenda) earliest() time.Time {
 func isDue(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
 func newEngine(b *Balancer, spec Spec) engine {
-	return engine{b: b, spec: spec, book: newBook(), view: newView(), pause: firstRetry}
+	return engine{
+		b: b, spec: spec, book: newBook(), view: newView(), pause: firstRetry,
+		drains: drains{earlier: b.options.Drains},
+	}
 }
 
 // begin looks at the kernel, builds the pool on what it finds and brings the
@@ -63,16 +69,35 @@ func newEngine(b *Balancer, spec Spec) engine {
 func (e *engine) begin(ctx context.Context) {
 	found := e.open(ctx)
 	e.pool = pool.New(e.spec.Services, found)
-	e.book.begin(e.pool.Snapshot(), time.Now())
+	e.begun(e.book.begin(e.pool.Snapshot(), time.Now()))
 	e.setJobs()
 	e.apply(ctx, true)
 }
 
-// setJobs tells the runner which checks there are.
+// begun tells what begins with the balancer itself.
+func (e *engine) begun(transitions []Transition) {
+	for _, t := range transitions {
+		e.tell(t)
+	}
+}
+
+// setJobs tells the runner which checks there are: those of the spec, and those
+// of servers that drain, for one that fails is not worth waiting for.
 func (e *engine) setJobs() {
 	e.seed()
-	jobs := make(map[string]check.Job, len(e.spec.Jobs))
-	for id, j := range e.spec.Jobs {
+	now := maps.Clone(e.spec.Jobs)
+	for _, st := range e.pool.Snapshot() {
+		for _, srv := range st.Leaving {
+			for _, id := range srv.Spec.Checks {
+				if j, ok := e.jobs[id]; ok && now != nil {
+					now[id] = j
+				}
+			}
+		}
+	}
+	e.jobs = now
+	jobs := make(map[string]check.Job, len(now))
+	for id, j := range now {
 		jobs[string(id)] = j
 	}
 	e.b.options.Runner.Set(jobs)
@@ -126,10 +151,15 @@ func (e *engine) hear(verdicts []check.Verdict) {
 // note enters what has changed in the pool into the book and tells it.
 func (e *engine) note() {
 	for _, t := range e.book.update(e.pool.Snapshot(), time.Now()) {
-		t.log(e.b.log)
-		if e.b.options.OnTransition != nil {
-			e.b.options.OnTransition(t)
-		}
+		e.tell(t)
+	}
+}
+
+// tell logs a transition and passes it on.
+func (e *engine) tell(t Transition) {
+	t.log(e.b.log)
+	if e.b.options.OnTransition != nil {
+		e.b.options.OnTransition(t)
 	}
 }
 
@@ -146,6 +176,7 @@ func (e *engine) work(ctx context.Context) {
 	case isDue(e.agenda.change, now):
 		e.apply(ctx, false)
 	case isDue(e.agenda.publish, now):
+		e.drain(now)
 		e.note()
 		e.publish(true)
 	}
@@ -165,14 +196,14 @@ func (e *engine) reload(ctx context.Context, spec Spec) {
 	}
 	e.setJobs()
 	e.recall()
-	e.book.forget(spec.Jobs)
+	e.book.forget(e.jobs)
 	e.apply(ctx, true)
 }
 
 // recall tells the pool the verdicts that there are. It has forgotten, or never
 // heard, those of checks that no server had until now.
 func (e *engine) recall() {
-	for id := range e.spec.Jobs {
+	for id := range e.jobs {
 		if st, ok := e.b.options.Runner.Status(string(id)); ok && st.Known {
 			e.book.results[id] = st.Last
 			e.pool.Set(id, st.Up)

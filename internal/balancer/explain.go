@@ -90,6 +90,11 @@ func (s ServerStatus) traffic(service ServiceStatus) string {
 		return "It gets no clients, because the service has lost its quorum and the fallback serves alone."
 	case !s.InKernel && s.State == Up && service.Problem != "":
 		return "It gets no clients, because the kernel does not have the service as wanted: " + service.Problem
+	case s.State == Draining && s.InKernel && s.DrainUntil.IsZero():
+		return fmt.Sprintf("It gets no new clients and keeps its place in the kernel's table until its connections have ended; it has %s.", open)
+	case s.State == Draining && s.InKernel:
+		return fmt.Sprintf("It gets no new clients and keeps its place in the kernel's table until its connections have ended, "+
+			"at most until %s; it has %s.", when(s.DrainUntil), open)
 	case !s.InKernel:
 		return "It is not in the kernel's table and gets no clients."
 	case s.Weight == 0 && s.ConfiguredWeight == 0:

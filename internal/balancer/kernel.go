@@ -81,6 +81,7 @@ func (e *engine) apply(ctx context.Context, full bool) {
 	if e.table != nil {
 		e.pass(ctx, full)
 	}
+	e.drain(time.Now())
 	if full {
 		e.agenda.resync = time.Now().Add(max(e.spec.Resync, 100*time.Millisecond))
 	}

@@ -54,10 +54,9 @@ func (e *engine) service(p *page) ServiceStatus {
 		Since:          p.since,
 		Reason:         st.Reason,
 		Problem:        e.refusal(spec.Keys),
-		Servers:        make([]ServerStatus, len(st.Servers)),
+		Servers:        make([]ServerStatus, len(st.Servers)+len(st.Leaving)),
 	}
-	for i := range st.Servers {
-		srv := &st.Servers[i]
+	for i, srv := range st.All() {
 		l := p.servers[srv.Spec.AddrPort()]
 		out.Servers[i] = e.server(spec, srv)
 		out.Servers[i].Since, out.Servers[i].Reason = l.since, l.reason
@@ -81,7 +80,9 @@ func (e *engine) refusal(keys []pool.Key) string {
 	return ""
 }
 
-var serverStates = map[pool.State]ServerState{pool.Checking: Checking, pool.Up: Up, pool.Down: Down}
+var serverStates = map[pool.State]ServerState{
+	pool.Checking: Checking, pool.Up: Up, pool.Down: Down, pool.Draining: Draining,
+}
 
 func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStatus {
 	out := ServerStatus{
@@ -90,6 +91,7 @@ func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStat
 		State:            serverStates[srv.State],
 		ConfiguredWeight: srv.Spec.Weight,
 		Forward:          srv.Spec.Forward,
+		DrainUntil:       e.deadline(service, srv),
 	}
 	for _, k := range service.Keys {
 		e.inKernel(&out, k, srv.Spec.At(k))

@@ -62,10 +62,13 @@ type ServerStatus struct {
 	Forward          pool.Forward
 	InKernel         bool
 	Active, Inactive uint32
-	Stats            Stats
-	Since            time.Time
-	Reason           string
-	Checks           []CheckStatus
+	// DrainUntil is when a server that drains leaves the table at the latest;
+	// zero: when it has no connections any more.
+	DrainUntil time.Time
+	Stats      Stats
+	Since      time.Time
+	Reason     string
+	Checks     []CheckStatus
 }
 
 // Stats are the kernel's counters of a server, since it was added.

@@ -17,6 +17,7 @@ type rawService struct {
 	Fallback    block[rawFallback]     `key:"fallback"`
 	OnFailure   value[word]            `key:"on_failure" oneof:"remove quiesce" default:"remove"`
 	Admit       value[word]            `key:"admit" oneof:"checked at-once" default:"checked"`
+	Drain       value[span]            `key:"drain_timeout" range:"0s..24h" default:"0s"`
 	Check       some[block[rawCheck]]  `key:"check"`
 	Servers     list[block[rawServer]] `key:"servers" required:"yes"`
 }

@@ -41,6 +41,7 @@ func (b *builder) buildService(raw *block[rawService]) {
 	if s.Admit.v == "at-once" {
 		s.out.Admit = pool.AdmitAtOnce
 	}
+	s.out.DrainTimeout = time.Duration(s.Drain.v)
 	b.buildQuorum(s)
 	b.checkUnused(s)
 	b.buildServers(s)

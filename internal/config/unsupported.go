@@ -19,7 +19,6 @@ var unsupportedKeys = map[string]map[string][]string{
 		"agent":           {"{}"},
 		"servers_from":    {"[]"},
 		"slow_start":      {"0s"},
-		"drain_timeout":   {"0s"},
 	},
 	"quorum": {"up": {"[]"}, "down": {"[]"}},
 	"server": {"backup": {"false"}},

@@ -30,8 +30,13 @@ func (d *Director) build(cfg *config.Config) error {
 		// Without the list, services left by an earlier run look foreign.
 		d.log.Warn("what an earlier run left in the kernel is not known", "error", err)
 	}
+	var drains []balancer.Drain
+	if _, err := d.store.load(drainsFile, &drains); err != nil {
+		d.log.Warn("since when servers drain is not known; their time counts from now", "error", err)
+	}
 	d.balancer = balancer.New(balancer.Options{
 		Open: d.openIPVS, Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged, Log: d.log,
+		Drains: drains, OnDrains: d.keepDrains, ClientsReturn: clientsReturn,
 	}, cfg.Balancer)
 	d.tracks.states = map[string][]speaker.TrackState{}
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})
@@ -58,6 +63,12 @@ func (d *Director) keepOwned(keys []pool.Key) {
 	if err := d.store.save(ownedFile, keys); err != nil {
 		d.log.Warn("the list of our services could not be kept; after a crash, those that are no longer "+
 			"configured will look foreign", "error", err)
+	}
+}
+
+func (d *Director) keepDrains(drains []balancer.Drain) {
+	if err := d.store.save(drainsFile, drains); err != nil {
+		d.log.Warn("since when servers drain could not be kept; after a restart their time begins anew", "error", err)
 	}
 }
 

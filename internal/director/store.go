@@ -22,6 +22,7 @@ const (
 	ownedFile    = "services.json"
 	eventsFile   = "events.jsonl"
 	syncFile     = "connection-sync.json"
+	drainsFile   = "draining.json"
 )
 
 func (s store) path(name string) string { return filepath.Join(s.dir, name) }

@@ -52,7 +52,7 @@ func neededIPVSSysctls(cfg *config.Config) []network.Sysctl {
 	if persistent {
 		// ip_vs_check_template asks for this when a client comes back.
 		out = append(out, network.Sysctl{
-			Key: "net.ipv4.vs.expire_quiescent_template", Value: "1",
+			Key: quiescentKey, Value: "1",
 			Why: "persistence does not lead clients back to a server of weight 0, which would never get empty",
 		})
 	}
@@ -71,6 +71,15 @@ func neededIPVSSysctls(cfg *config.Config) []network.Sysctl {
 		out = append(out, conntrack("the kernel's ip_vs_ftp changes the addresses that FTP servers send"))
 	}
 	return out
+}
+
+const quiescentKey = "net.ipv4.vs.expire_quiescent_template"
+
+// clientsReturn reports whether the kernel leads clients with persistence back to
+// a server of weight 0, because the administrator wants it so.
+func clientsReturn() bool {
+	v, err := network.ReadSysctl(quiescentKey)
+	return err == nil && v == "0"
 }
 
 const ipv6ForwardingKey = "net.ipv6.conf.all.forwarding"

@@ -6,7 +6,8 @@ import "slices"
 // been restarted, or that replaces another one. A server that was found under a
 // key of its service, with a weight, and that no check has spoken about yet,
 // stays in service until a check fails. So a restart under load loses nothing,
-// and neither does one while the checks cannot run.
+// and neither does one while the checks cannot run. A server that was found there
+// and that the service does not name drains, as if it had been removed just now.
 func (p *Pool) Adopt(found Table) {
 	for _, s := range p.services {
 		s.adopt(found, p.verdicts)
@@ -32,6 +33,9 @@ func (s *service) adopt(found Table, verdicts map[CheckID]bool) {
 				srv.adopted = srv.adopted || weight > 0
 				srv.seated = true
 			}
+		}
+		for _, r := range v.Servers {
+			s.adoptStranger(k, r)
 		}
 		if s.fallback != nil {
 			weight, _ := v.weight(s.fallback.spec.At(k))

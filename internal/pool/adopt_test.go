@@ -33,7 +33,7 @@ func TestAdopt(t *testing.T) {
 			name: "another's service is nothing to us", want: "",
 			found: Table{{Key: key("10.0.0.100:81"), Servers: []RealServer{kernelServer("10.0.0.1", 1)}}},
 		},
-		{name: "a server that is not ours is gone", found: found(kernelServer("10.0.0.7", 1)), want: ""},
+		{name: "a server that is not ours drains", found: found(kernelServer("10.0.0.7", 1)), want: "10.0.0.7:80*0"},
 		{name: "a quiesced server keeps its place", found: found(kernelServer("10.0.0.1", 0)), want: "10.0.0.1:80*0"},
 		{name: "until a check fails", found: found(kernelServer("10.0.0.1", 0)), say: []string{"-a"}, want: ""},
 		{name: "or all succeed", found: found(kernelServer("10.0.0.1", 0)), say: []string{"a"}, want: s1, up: true},
@@ -50,7 +50,7 @@ func TestAdopt(t *testing.T) {
 		},
 		{
 			name: "a restart in the middle of a change", edit: []func(*Service){sorry, quorum(3, 0)},
-			found: found(kernelServer("10.0.0.2", 2), kernelServer("10.0.0.9", 1)), want: "10.0.0.9:80*1",
+			found: found(kernelServer("10.0.0.2", 2), kernelServer("10.0.0.9", 1)), want: "10.0.0.2:80*0 10.0.0.9:80*1",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -97,19 +97,22 @@ func TestTable(t *testing.T) {
 		{name: "the fallback serves from the start", edit: []func(*Service){sorry}, want: "10.0.0.9:80*1"},
 		{name: "the fallback leaves", edit: []func(*Service){sorry}, say: []string{"a"}, want: s1},
 		{name: "the fallback is back", edit: []func(*Service){sorry}, say: []string{"a", "-a"}, want: "10.0.0.9:80*1"},
-		{name: "below the quorum the fallback serves alone", edit: []func(*Service){sorry, quorum(3, 0)}, say: []string{"a", "b", "-a"}, want: "10.0.0.9:80*1"},
 		{
-			name: "… and live servers are quiesced", edit: []func(*Service){sorry, quorum(3, 0), quiesce}, say: []string{"a", "b", "-a"},
+			name: "below the quorum the fallback serves, and live servers finish what they have", edit: []func(*Service){sorry, quorum(3, 0)},
+			say: []string{"a", "b", "-a"}, want: "10.0.0.2:80*0 10.0.0.9:80*1",
+		},
+		{
+			name: "… and so do failed ones", edit: []func(*Service){sorry, quorum(3, 0), quiesce}, say: []string{"a", "b", "-a"},
 			want: "10.0.0.1:80*0 10.0.0.2:80*0 10.0.0.9:80*1",
 		},
 		{name: "below the quorum without a fallback the rest serve", edit: []func(*Service){quorum(3, 0)}, say: []string{"a", "b", "-a"}, want: s2},
 		{name: "never up, without a fallback, below the quorum", edit: []func(*Service){quorum(3, 0)}, say: []string{"b"}, want: s2},
 
-		{name: "hysteresis: not yet up", edit: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b"}, want: "10.0.0.9:80*1"},
+		{name: "hysteresis: not yet up", edit: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b"}, want: "10.0.0.2:80*0 10.0.0.9:80*1"},
 		{name: "hysteresis: up", edit: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b", "a"}, want: s1 + " " + s2},
 		{name: "hysteresis: still up", edit: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b", "a", "-b"}, want: s1},
 		{name: "hysteresis: lost", edit: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b", "a", "-b", "-a"}, want: "10.0.0.9:80*1"},
-		{name: "hysteresis: not yet back", edit: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b", "a", "-b", "-a", "b"}, want: "10.0.0.9:80*1"},
+		{name: "hysteresis: not yet back", edit: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b", "a", "-b", "-a", "b"}, want: "10.0.0.2:80*0 10.0.0.9:80*1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := pool(web(tt.edit...))
@@ -206,7 +209,7 @@ func TestFallback(t *testing.T) {
 			t.Error("a fallback that is down counts as active")
 		}
 		say(p, "f")
-		if got, want := servers(t, p), "10.0.0.9:80*1"; got != want {
+		if got, want := servers(t, p), "10.0.0.2:80*0 10.0.0.9:80*1"; got != want {
 			t.Errorf("the fallback is back: %s, want %s", got, want)
 		}
 	})

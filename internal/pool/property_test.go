@@ -25,6 +25,7 @@ func anyServices(t *rapid.T) []Service {
 			s.Servers = append(s.Servers, Server{
 				Address: addr(fmt.Sprintf("10.0.0.%d", n+1)), Port: 80,
 				Weight: rapid.Uint32Range(0, 3).Draw(t, "weight"), Checks: checks.Draw(t, "checks"),
+				Drain: rapid.IntRange(0, 9).Draw(t, "drain") == 0,
 			})
 		}
 		if rapid.Bool().Draw(t, "fallback") {
@@ -71,6 +72,11 @@ func checkService(t *rapid.T, st *ServiceState, v *VirtualService) {
 		in[s.AddrPort().String()] = s.Weight
 		if i > 0 && v.Servers[i-1].Compare(s) >= 0 {
 			t.Fatalf("servers are not sorted or not unique: %s", show(Table{*v}))
+		}
+	}
+	for _, s := range st.Leaving {
+		if weight, there := in[s.Spec.AddrPort().String()]; there && weight > 0 && (!st.FallbackActive || st.Spec.Fallback.AddrPort() != s.Spec.AddrPort()) {
+			t.Fatalf("%s is leaving and gets clients", s.Spec.AddrPort())
 		}
 	}
 	fallback, anyUp, sum, serving := "", false, uint64(0), false
@@ -127,8 +133,12 @@ func TestInvariants(t *testing.T) {
 				}
 			},
 			"reconfigure": func(t *rapid.T) { p.Reconfigure(anyServices(t)) },
-			"adopt":       func(t *rapid.T) { p.Adopt(anyTable(t)) },
-			"":            func(t *rapid.T) { checkInvariants(t, p) },
+			"release": func(t *rapid.T) {
+				at := addr(fmt.Sprintf("10.0.0.%d", rapid.IntRange(1, 9).Draw(t, "released")))
+				p.Release("s0", Server{Address: at, Port: 80}.AddrPort())
+			},
+			"adopt": func(t *rapid.T) { p.Adopt(anyTable(t)) },
+			"":      func(t *rapid.T) { checkInvariants(t, p) },
 		})
 	})
 }

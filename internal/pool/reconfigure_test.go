@@ -55,7 +55,7 @@ func TestReconfigure(t *testing.T) {
 			}},
 		},
 		{
-			name: "a server is gone", say: []string{"a", "b"}, want: s1,
+			name: "a server is gone, and drains", say: []string{"a", "b"}, want: s1 + " 10.0.0.2:80*0",
 			after: []func(*Service){func(s *Service) { s.Servers = s.Servers[:1] }},
 		},
 		{
@@ -64,7 +64,7 @@ func TestReconfigure(t *testing.T) {
 		},
 		{
 			name: "and kept lost", before: []func(*Service){sorry, quorum(2, 1)}, say: []string{"b"},
-			want: "10.0.0.9:80*1", after: []func(*Service){sorry, quorum(2, 1), func(s *Service) { s.Scheduler = "rr" }},
+			want: "10.0.0.2:80*0 10.0.0.9:80*1", after: []func(*Service){sorry, quorum(2, 1), func(s *Service) { s.Scheduler = "rr" }},
 		},
 		{name: "a fallback is added", say: []string{"-a", "-b"}, want: "10.0.0.9:80*1", after: []func(*Service){sorry}},
 	} {

@@ -9,6 +9,7 @@ const (
 	Checking State = iota // a check has not yet said anything
 	Up
 	Down
+	Draining // it finishes the connections that it has
 )
 
 // String returns the word that status shows.
@@ -20,6 +21,8 @@ func (s State) String() string {
 		return "up"
 	case Down:
 		return "down"
+	case Draining:
+		return "draining"
 	}
 	return "unknown"
 }
@@ -40,12 +43,20 @@ type server struct {
 	// would cut the connections that the server has, perhaps just to give the
 	// place back a second later.
 	seated bool
+
+	leaving  bool  // the specification does not have it any more
+	found    bool  // … because it was found in the kernel only
+	keys     []Key // of a leaving one: under which it has a place
+	released bool  // of a draining one: it has no place any more
 }
 
 // judge derives the server's state from the verdicts and reports whether it
 // changed.
 func (s *server) judge(verdicts map[CheckID]bool) (changed bool) {
 	failing, waiting := s.tally(verdicts)
+	if s.drains() {
+		return s.judgeDraining(failing)
+	}
 	state := Up
 	switch {
 	case failing > 0:
@@ -97,18 +108,19 @@ func (s *server) place() (weight uint32, in bool) {
 		// A fallback of weight 0 would be none.
 		return max(s.spec.Weight, 1), s.service.fallbackServes()
 	}
-	quiesce := s.service.spec.OnFailure == Quiesce
 	switch s.state {
 	case Up:
 		// Beside a fallback that serves there is nobody else, or clients would
 		// get one or the other by chance. A server of weight 0 gets no clients
 		// and only finishes what it has.
-		if s.spec.Weight > 0 && s.service.fallbackServes() {
-			return 0, quiesce
+		if s.service.fallbackServes() {
+			return 0, true
 		}
 		return s.spec.Weight, true
 	case Down:
-		return 0, quiesce && !s.service.spec.Datagrams()
+		return 0, s.service.quiesces()
+	case Draining:
+		return 0, !s.released
 	default:
 		return 0, s.seated
 	}

@@ -10,6 +10,7 @@ import (
 type service struct {
 	spec     Service
 	servers  []*server // in the order of the spec
+	leaving  []*server // they drain, and the spec does not have them
 	fallback *server   // nil: none
 	before   *service  // its last version while it is fresh, or nil
 	fresh    bool      // not yet started
@@ -30,13 +31,24 @@ func newService(spec Service, before *service) *service {
 	if spec.Fallback != nil {
 		s.fallback = &server{spec: spec.Fallback, service: s, fallback: true}
 	}
+	if before != nil {
+		s.takeLeavers(before)
+	}
 	return s
 }
 
-// all yields the servers and the fallback.
+// quiesces reports whether a server that fails keeps its place.
+func (s *service) quiesces() bool { return s.spec.OnFailure == Quiesce && !s.spec.Datagrams() }
+
+// all yields the servers, those that are leaving, and the fallback.
 func (s *service) all() iter.Seq[*server] {
 	return func(yield func(*server) bool) {
 		for _, srv := range s.servers {
+			if !yield(srv) {
+				return
+			}
+		}
+		for _, srv := range s.leaving {
 			if !yield(srv) {
 				return
 			}
@@ -53,12 +65,12 @@ func (s *service) start(verdicts map[CheckID]bool) {
 	before := make(map[netip.AddrPort]*server)
 	if s.before != nil {
 		s.up = s.before.up
-		for _, srv := range s.before.servers {
+		for _, srv := range slices.Concat(s.before.leaving, s.before.servers) {
 			before[srv.spec.AddrPort()] = srv
 		}
 	}
 	for srv := range s.all() {
-		if b := before[srv.spec.AddrPort()]; b != nil && !srv.fallback {
+		if b := before[srv.spec.AddrPort()]; b != nil && !srv.fallback && !srv.leaving {
 			srv.adopted = b.state == Up
 			_, srv.seated = b.place()
 		}
@@ -149,6 +161,11 @@ func (s *service) realServers(k Key) []RealServer {
 	}
 	for _, srv := range s.servers {
 		add(srv)
+	}
+	for _, srv := range s.leaving {
+		if slices.Contains(srv.keys, k) {
+			add(srv)
+		}
 	}
 	slices.SortFunc(out, RealServer.Compare)
 	if s.real == nil {

@@ -3,6 +3,7 @@ package pool
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // CheckID names a check. Servers that share an ID share the check's verdict.
@@ -49,9 +50,12 @@ type Service struct {
 	Forward   Forward // what a server without a method of its own uses; shown in status
 	OnFailure OnFailure
 	Admit     Admit
-	Quorum    Quorum
-	Fallback  *Server // serves while the quorum is lost; nil: nobody does
-	Servers   []Server
+	// DrainTimeout is how long a server that drains is waited for; 0: as long as
+	// it has connections. The pool only keeps it.
+	DrainTimeout time.Duration
+	Quorum       Quorum
+	Fallback     *Server // serves while the quorum is lost; nil: nobody does
+	Servers      []Server
 }
 
 // Datagrams reports whether all that the service carries is UDP. One that is
@@ -80,6 +84,7 @@ type Server struct {
 	Upper   uint32
 	Lower   uint32
 	Checks  []CheckID // all must pass; none: the server is always up
+	Drain   bool      // it gets no new connections and leaves the table without them
 }
 
 // AddrPort returns the server's address and port.

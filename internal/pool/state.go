@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -14,7 +15,24 @@ type ServiceState struct {
 	FallbackActive bool
 	Reason         string        // why it is up or down, in words
 	Servers        []ServerState // in the order of Spec.Servers
+	Leaving        []ServerState // that the specification does not have any more, and that drain
 	Fallback       ServerState   // without meaning where there is none
+}
+
+// All yields the servers, those that are leaving at last.
+func (s *ServiceState) All() iter.Seq2[int, *ServerState] {
+	return func(yield func(int, *ServerState) bool) {
+		for i := range s.Servers {
+			if !yield(i, &s.Servers[i]) {
+				return
+			}
+		}
+		for i := range s.Leaving {
+			if !yield(len(s.Servers)+i, &s.Leaving[i]) {
+				return
+			}
+		}
+	}
 }
 
 // ServerState is what a pool knows of a real server.
@@ -45,6 +63,9 @@ func (s *service) snapshot(verdicts map[CheckID]bool) *ServiceState {
 	for i, srv := range s.servers {
 		s.state.Servers[i] = srv.snapshot(verdicts)
 	}
+	for _, srv := range s.leaving {
+		s.state.Leaving = append(s.state.Leaving, srv.snapshot(verdicts))
+	}
 	if s.fallback != nil {
 		s.state.Fallback = s.fallback.snapshot(verdicts)
 	}
@@ -72,6 +93,10 @@ func (s *server) snapshot(verdicts map[CheckID]bool) ServerState {
 func (s *server) reason(failing, waiting int) string {
 	all := len(s.spec.Checks)
 	switch {
+	case s.drains() && failing > 0:
+		return fmt.Sprintf("%s, and %s failing", s.drainReason(), ofChecks(failing, all))
+	case s.drains():
+		return s.drainReason()
 	case all == 0:
 		return "it has no check and counts as up"
 	case s.state == Down:
@@ -86,6 +111,17 @@ func (s *server) reason(failing, waiting int) string {
 		return "it was in service before and no check has failed since"
 	}
 	return "it is used before its first check (admit: at-once)"
+}
+
+// drainReason says why a server drains.
+func (s *server) drainReason() string {
+	switch {
+	case s.found:
+		return "it was found in the kernel's table and is not in the configuration"
+	case s.leaving:
+		return "it is no longer in the configuration"
+	}
+	return "it was told to drain"
 }
 
 func ofChecks(n, all int) string {
