@@ -34,10 +34,10 @@ func (d *drains) since(service string, server netip.AddrPort, now time.Time) tim
 	return now
 }
 
-// drain ends the draining of the servers that have nothing left to wait for, and
-// reports whether there were any.
-func (e *engine) drain(now time.Time) (ended bool) {
+// drain ends the draining of the servers that have nothing left to wait for.
+func (e *engine) drain(now time.Time) {
 	var running []Drain
+	ended := false
 	for _, st := range e.pool.Snapshot() {
 		var over []netip.AddrPort
 		for _, srv := range draining(st) {
@@ -72,7 +72,6 @@ func (e *engine) drain(now time.Time) (ended bool) {
 		e.setJobs()
 		e.agenda.change = now
 	}
-	return ended
 }
 
 // draining returns the servers of a service that drain and have a place yet, and

@@ -158,6 +158,8 @@ func TestDrainOverARestart(t *testing.T) {
 		if err := next.Stop(r.Context()); err != nil {
 			t.Error(err)
 		}
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}, func(_ *rig, o *Options) { o.OnDrains = func(d []Drain) { kept = d } })
 }
