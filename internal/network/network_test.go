@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -151,10 +152,14 @@ func TestSetAddsMarksAndReleases(t *testing.T) {
 	wantOnHost(t, h, both)
 	for _, a := range state(0, both).Addresses {
 		k := find(t, h, a.Prefix.String())
-		if k.Protocol != Protocol || k.ValidLft < 29 || k.ValidLft > 30 || k.PreferedLft != k.ValidLft {
+		six := a.Prefix.Addr().Is6()
+		preferred := k.ValidLft
+		if six {
+			preferred = 0
+		}
+		if k.Protocol != Protocol || k.ValidLft < 29 || k.ValidLft > 30 || k.PreferedLft != preferred {
 			t.Errorf("%s has mark %#x and lifetimes %d, %d", a.Prefix, k.Protocol, k.ValidLft, k.PreferedLft)
 		}
-		six := a.Prefix.Addr().Is6()
 		if nodad := k.Flags&unix.IFA_F_NODAD != 0; six != nodad || k.Flags&unix.IFA_F_TENTATIVE != 0 {
 			t.Errorf("%s has flags %#x", a.Prefix, k.Flags)
 		}
@@ -162,6 +167,30 @@ func TestSetAddsMarksAndReleases(t *testing.T) {
 	must(t, m.Set(t.Context(), "web", State{}))
 	wantOnHost(t, h, "")
 	must(t, m.Set(t.Context(), "web", State{}))
+}
+
+// TestAddressIsNoSource has the host send to neighbours that are closer, by the
+// rules for the choice of a source, to the VIP than to the host's own address.
+func TestAddressIsNoSource(t *testing.T) {
+	h, m := host(t)
+	h.Address("eth0", "10.0.0.1/24", "fd00::1/64")
+	const vips = "10.0.0.200/24 fd00::200/64"
+	for _, lease := range []time.Duration{0, 30 * time.Second, 0} {
+		must(t, m.Set(t.Context(), "web", state(lease, vips)))
+		for to, want := range map[string]string{"10.0.0.201": "10.0.0.1", "fd00::201": "fd00::1"} {
+			conn, err := h.Dial(t.Context(), "udp", net.JoinHostPort(to, "9"))
+			must(t, err)
+			got, _, err := net.SplitHostPort(conn.LocalAddr().String())
+			must(t, err)
+			must(t, conn.Close())
+			if got != want {
+				t.Errorf("with a lease of %s packets to %s come from %s, not from %s", lease, to, got, want)
+			}
+		}
+		if k := find(t, h, "fd00::200/64"); lease == 0 && k.ValidLft != forever {
+			t.Errorf("without a lease the address lives for %d s", k.ValidLft)
+		}
+	}
 }
 
 func TestSetTwiceChangesNothing(t *testing.T) {

@@ -141,6 +141,15 @@ func kernelAddress(k key, lease time.Duration, covered bool) *netlink.Addr {
 		}
 		return a
 	}
+	// Deprecated (RFC 4862 section 5.5.4): it serves whoever asks for it, but the
+	// kernel does not choose it as the source of what this host sends itself
+	// (RFC 6724 section 5, rule 3). Real servers have the same address for DR and
+	// TUN, and drop checks and tunnels that come from it. For IPv4 the kernel
+	// prefers the first address of a network by itself.
+	a.PreferedLft = 0
+	if lease <= 0 {
+		a.ValidLft = math.MaxUint32 // for ever; the lifetimes are sent both or not at all
+	}
 	// Duplicate address detection would keep a VIP unusable for a second at each
 	// takeover, and in a split brain for good; the election has decided already.
 	a.Flags |= unix.IFA_F_NODAD
