@@ -124,7 +124,13 @@ func parseTable(text string) (table, error) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		switch {
-		case len(f) >= 3 && (f[0] == "TCP" || f[0] == "UDP"):
+		case len(f) >= 3 && f[0] == "FWM":
+			key, rest := "fwmark "+f[1], f[2:]
+			if rest[0] == "IPv6" && len(rest) > 1 {
+				key, rest = key+" inet6", rest[1:]
+			}
+			out = append(out, virtual{Key: key, Scheduler: rest[0]})
+		case len(f) >= 3 && (f[0] == "TCP" || f[0] == "UDP" || f[0] == "SCTP"):
 			at, err := parseAddress(f[1])
 			if err != nil {
 				return nil, fmt.Errorf("%q: %w", line, err)
