@@ -98,7 +98,7 @@ func fromService(s balancer.ServiceStatus) Service {
 	address, protocol := describeKeys(s.Keys)
 	out := Service{
 		Name: s.Name, Address: address, Protocol: protocol, Router: s.Router,
-		Scheduler: s.Scheduler, Forward: s.Forward.String(), Up: s.Up,
+		Scheduler: s.Scheduler, Forward: s.Forward.String(), SourceNAT: s.SourceNAT, Up: s.Up,
 		Quorum:         Quorum{Min: s.Quorum.Min, Hysteresis: s.Quorum.Hysteresis, Weight: s.Weight},
 		FallbackActive: s.FallbackActive,
 		Since:          s.Since.UTC(), Reason: s.Reason, Problem: s.Problem,

@@ -102,6 +102,7 @@ type Service struct {
 	Router         string       `json:"router,omitempty"`
 	Scheduler      string       `json:"scheduler"`
 	Forward        string       `json:"forward"`
+	SourceNAT      bool         `json:"source_nat,omitempty"` // servers with NAT see the director instead of the client
 	Up             bool         `json:"up"`
 	Quorum         Quorum       `json:"quorum"`
 	FallbackActive bool         `json:"fallback_active"`

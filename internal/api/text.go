@@ -121,7 +121,11 @@ func (p *printer) service(s Service, at time.Time) {
 	if s.Protocol == "fwmark" {
 		where = s.Address
 	}
-	p.line(p.paint("SERVICE "+s.Name, bold), "  ", where, "  ", s.Scheduler, " ", s.Forward, "  ",
+	forward := s.Forward
+	if s.SourceNAT {
+		forward += " source_nat"
+	}
+	p.line(p.paint("SERVICE "+s.Name, bold), "  ", where, "  ", s.Scheduler, " ", forward, "  ",
 		p.paint(state, style), " for ", age(at, s.Since), ", weight ", strconv.FormatUint(s.Quorum.Weight, 10),
 		" (needs ", strconv.FormatUint(s.Quorum.Min, 10), ")")
 	if !s.Up && s.Reason != "" {

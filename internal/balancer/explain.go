@@ -18,6 +18,9 @@ func (s ServiceStatus) Explain() []string {
 	if s.Problem != "" {
 		out = append(out, "The kernel does not have it as wanted: "+s.Problem)
 	}
+	if s.SourceNAT {
+		out = append(out, "Its servers see this director's address instead of the client's (source_nat).")
+	}
 	out = append(out, s.census())
 	switch {
 	case s.FallbackActive:
@@ -156,8 +159,8 @@ func (s ServerStatus) hints(service ServiceStatus) []string {
 	switch s.Forward {
 	case pool.NAT:
 		if s.Stats.InPackets > 0 && s.Stats.OutPackets == 0 && !service.oneWay() {
-			return []string{fmt.Sprintf("it got %d packets and sent none back through this director: "+
-				"its default gateway is probably not this director.", s.Stats.InPackets)}
+			return []string{fmt.Sprintf("it got %d packets and sent none back through this director: %s",
+				s.Stats.InPackets, service.lostReplies())}
 		}
 	case pool.DR, pool.TUN:
 		// The director sees the clients' half of a connection only. Of one that
@@ -169,6 +172,16 @@ func (s ServerStatus) hints(service ServiceStatus) []string {
 		}
 	}
 	return nil
+}
+
+// lostReplies says why the replies of a server with NAT may not come back.
+func (s ServiceStatus) lostReplies() string {
+	if s.SourceNAT {
+		return "they are addressed to this director itself (source_nat), so look whether the server listens, " +
+			"at its firewall, and at its route to this director."
+	}
+	return "its default gateway is probably not this director. Make this director, or a VIP of the pair, " +
+		"its gateway, or set source_nat: true, with which it sees this director instead of the client."
 }
 
 func (s ServerStatus) vipDevice() string {

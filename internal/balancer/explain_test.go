@@ -86,7 +86,11 @@ The http check of 10.0.0.1:80 said at 2026-11-05 12:00:00: HTTP status 200 (L7OK
 
 		{
 			name: "NAT without answers", edit: func(s *ServerStatus) { s.Stats.OutPackets = 0 },
-			want: "Hint: it got 90 packets and sent none back through this director: its default gateway is probably not this director.",
+			want: "Hint: it got 90 packets and sent none back through this director: its default gateway is probably not this director. Make this director, or a VIP of the pair, its gateway, or set source_nat: true, with which it sees this director instead of the client.",
+		},
+		{
+			name: "source NAT without answers", edit: func(s *ServerStatus) { s.Stats.OutPackets = 0 },
+			service: func(s *ServiceStatus) { s.SourceNAT = true }, want: "they are addressed to this director itself (source_nat)",
 		},
 		{name: "DR without the VIP", edit: func(s *ServerStatus) {
 			s.Forward, s.Active, s.Stats = pool.DR, 0, Stats{Connections: 9, InPackets: 20}
@@ -157,14 +161,18 @@ The kernel does not have it as wanted: no scheduler xyz
 Of its 2 servers 1 is up, 1 is down.
 Its clients get no answer, for nobody serves.
 It comes up when the weights of its live servers add up to 4; now they are 0.
-Server 10.0.0.1:80: it got 90 packets and sent none back through this director: its default gateway is probably not this director.`},
+Server 10.0.0.1:80: it got 90 packets and sent none back through this director: its default gateway is probably not this director. Make this director, or a VIP of the pair, its gateway, or set source_nat: true, with which it sees this director instead of the client.`},
+		{"source NAT", func(s *ServiceStatus) { s.Servers, s.SourceNAT = s.Servers[:1], true }, `Service web is up since 2026-11-05 12:00:00: live weight 1 of a quorum of 1.
+Its servers see this director's address instead of the client's (source_nat).
+Of its 1 server 1 is up.
+It goes down when the weights of its live servers are less than 1; now they are 1.`},
 		{"fallback", func(s *ServiceStatus) {
 			s.Up, s.FallbackActive, s.Fallback = false, true, netip.MustParseAddrPort("10.0.0.9:80")
 		}, `Service web is down since 2026-11-05 12:00:00: live weight 1 of a quorum of 1.
 Of its 2 servers 1 is up, 1 is down.
 Its clients get the fallback 10.0.0.9:80.
 It comes up when the weights of its live servers add up to 1; now they are 1.
-Server 10.0.0.1:80: it got 90 packets and sent none back through this director: its default gateway is probably not this director.`},
+Server 10.0.0.1:80: it got 90 packets and sent none back through this director: its default gateway is probably not this director. Make this director, or a VIP of the pair, its gateway, or set source_nat: true, with which it sees this director instead of the client.`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := webStatus(upServer(func(*ServerStatus) {}), down)

@@ -47,6 +47,7 @@ func (e *engine) service(p *page) ServiceStatus {
 		Keys:           spec.Keys,
 		Scheduler:      spec.Scheduler,
 		Forward:        spec.Forward,
+		SourceNAT:      spec.SourceNAT,
 		Up:             st.Up,
 		Quorum:         spec.Quorum,
 		Weight:         st.Weight,

@@ -39,6 +39,7 @@ type ServiceStatus struct {
 	Keys           []pool.Key
 	Scheduler      string
 	Forward        pool.Forward
+	SourceNAT      bool // servers with NAT see the director instead of the client
 	Up             bool // has its quorum
 	Quorum         pool.Quorum
 	Weight         uint64 // of the live servers

@@ -10,6 +10,7 @@ type rawService struct {
 	Scheduler   value[word]            `key:"scheduler" oneof:"rr wrr lc wlc lblc lblcr dh sh mh sed nq fo ovf twos" default:"wlc"`
 	Flags       list[value[word]]      `key:"scheduler_flags" oneof:"sh-port sh-fallback mh-port mh-fallback"`
 	Forward     value[word]            `key:"forward" oneof:"nat dr tun" default:"nat"`
+	SourceNAT   value[boolean]         `key:"source_nat" default:"false"`
 	Persistence block[rawPersistence]  `key:"persistence"`
 	OnePacket   value[boolean]         `key:"one_packet" default:"false"`
 	Engine      value[word]            `key:"persistence_engine" oneof:"sip"`

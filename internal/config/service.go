@@ -46,6 +46,7 @@ func (b *builder) buildService(raw *block[rawService]) {
 	b.checkUnused(s)
 	b.buildServers(s)
 	b.buildFallback(s)
+	b.buildSourceNAT(s)
 	b.cfg.Balancer.Services = append(b.cfg.Balancer.Services, s.out)
 }
 
@@ -172,6 +173,28 @@ func (b *builder) buildPersistence(s *service) {
 	}
 	if !s.isMark() && !s.Protocol.bad && s.Protocol.v != "udp" {
 		b.add(s.Engine.at, "persistence_engine: %s is for protocol udp, but the service has %s", s.Engine.v, s.Protocol.v)
+	}
+}
+
+// buildSourceNAT comes after the servers. Of a service with one_packet the kernel
+// remembers no connection, by which the answer could be given its addresses back.
+func (b *builder) buildSourceNAT(s *service) {
+	raw := &s.SourceNAT
+	if !raw.ok() || !bool(raw.v) || s.Forward.bad {
+		return
+	}
+	isNAT := func(r pool.Server) bool { return r.Forward == pool.NAT }
+	switch {
+	case s.out.Forward != pool.NAT && !slices.ContainsFunc(s.out.Servers, isNAT):
+		if raw.own {
+			b.add(raw.at, "source_nat: it belongs to forward: nat, but the service has %s", s.out.Forward)
+		}
+	case bool(s.OnePacket.v):
+		if raw.own {
+			b.add(raw.at, "source_nat: with one_packet answers cannot be led back to the client; leave one of them out")
+		}
+	default:
+		s.out.SourceNAT = true
 	}
 }
 

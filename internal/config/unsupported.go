@@ -15,7 +15,6 @@ var unsupportedKeys = map[string]map[string][]string{
 	},
 	"service": {
 		"panic_threshold": {"0"},
-		"source_nat":      {"false"},
 		"agent":           {"{}"},
 		"servers_from":    {"[]"},
 		"slow_start":      {"0s"},

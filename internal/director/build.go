@@ -42,6 +42,7 @@ func (d *Director) build(cfg *config.Config) error {
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})
 	d.sync = d.newSync(cfg)
 	d.settings = d.newSettings()
+	d.nat = d.newNAT()
 	d.api = api.NewServer(api.Options{
 		Engine: d, Journal: d.history.journal, Metrics: d.collector.Handler(), Log: d.log,
 	})

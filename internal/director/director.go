@@ -47,6 +47,7 @@ type Director struct {
 	tracksServices atomic.Bool
 	sync           *syncKeeper
 	settings       *settings
+	nat            *natKeeper
 	collector      *metrics.Collector
 	api            *api.Server
 	control        *serving // the API on its unix socket

@@ -38,6 +38,9 @@ func (d *Director) Snapshot() api.Snapshot {
 	out.Balancer = d.balancer.Status()
 	out.Sync = d.sync.shown()
 	out.Problems = append(out.Problems, d.settings.shown()...)
+	if problem, _ := d.nat.shown(); problem != "" {
+		out.Problems = append(out.Problems, problem)
+	}
 	if len(out.Balancer.Services) == 0 && len(cfg.Balancer.Services) > 0 {
 		out.NotReady = append(out.NotReady, "the kernel's virtual server table has not been looked at yet")
 	}
@@ -58,8 +61,9 @@ func (d *Director) Snapshot() api.Snapshot {
 // measure returns the present state for a scrape.
 func (d *Director) measure() metrics.Snapshot {
 	s := d.Snapshot()
+	problem, repairs := d.nat.shown()
 	return metrics.Snapshot{
-		Routers: s.Routers, Balancer: s.Balancer,
+		Routers: s.Routers, Balancer: s.Balancer, SourceNAT: metrics.SourceNAT{Broken: problem != "", Repairs: repairs},
 		Config: metrics.Config{Hash: s.Config.Hash, LastOK: s.Config.LastError == "", LastLoaded: s.Config.Loaded},
 	}
 }

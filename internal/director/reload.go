@@ -51,6 +51,7 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	d.track(cfg.Tracks)
 	d.sync.configure(cfg)
 	d.settings.configure(cfg, time.Now())
+	d.nat.configure(cfg, time.Now())
 	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
 	}

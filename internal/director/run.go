@@ -29,6 +29,7 @@ func (d *Director) Run(ctx context.Context) error {
 	d.keepGood(d.cfg)
 	work, stopWork := context.WithCancel(ctx)
 	defer stopWork()
+	d.nat.configure(d.cfg, time.Now()) // before the services: it decides at the first packet of a connection
 	balancer := make(chan error, 1)
 	go func() { balancer <- d.balancer.Run(work) }()
 	d.track(d.cfg.Tracks)
@@ -37,6 +38,7 @@ func (d *Director) Run(ctx context.Context) error {
 	tracking.Go(func() { d.watchQuorums(work) })
 	tracking.Go(func() { d.sync.run(work) })
 	tracking.Go(func() { d.settings.run(work) })
+	tracking.Go(func() { d.nat.run(work) })
 	defer tracking.Wait()
 	defer stopWork()
 	d.control.start(d.servingFailed)
@@ -87,7 +89,7 @@ func (d *Director) withdraw() error {
 	d.mu.Lock()
 	withdraw := d.cfg.Balancer.Withdraw
 	d.mu.Unlock()
-	if err := errors.Join(d.balancer.Stop(ctx), d.sync.stop(ctx, withdraw)); err != nil {
+	if err := errors.Join(d.balancer.Stop(ctx), d.sync.stop(ctx, withdraw), d.nat.stop(withdraw)); err != nil {
 		return fmt.Errorf("planned stop: %w", err)
 	}
 	return nil

@@ -23,6 +23,7 @@ const (
 	eventsFile   = "events.jsonl"
 	syncFile     = "connection-sync.json"
 	drainsFile   = "draining.json"
+	natFile      = "source-nat.json"
 )
 
 func (s store) path(name string) string { return filepath.Join(s.dir, name) }

@@ -67,7 +67,9 @@ func neededIPVSSysctls(cfg *config.Config) []network.Sysctl {
 			Why: "UDP flows of a server that is taken out move to another one",
 		})
 	}
-	if anyService(cfg, needsFTP) && ftpLoaded() {
+	if anyService(cfg, func(s pool.Service) bool { return s.SourceNAT }) {
+		out = append(out, conntrack("without it the NAT of nftables does not see the connections of services with source_nat"))
+	} else if anyService(cfg, needsFTP) && ftpLoaded() {
 		out = append(out, conntrack("the kernel's ip_vs_ftp changes the addresses that FTP servers send"))
 	}
 	return out
@@ -152,9 +154,9 @@ func noRedirects(interfaces []string) []network.Sysctl {
 	return out
 }
 
-// mayBeOneArmed reports whether a service's servers answer clients through this
-// director, so that it matters on which segment they are.
-func mayBeOneArmed(s pool.Service) bool { return usesNAT(s) && !ofIPv6(s) }
+// mayBeOneArmed reports whether a service's servers know their clients and answer
+// them through this director, so that it matters on which segment they are.
+func mayBeOneArmed(s pool.Service) bool { return usesNAT(s) && !ofIPv6(s) && !s.SourceNAT }
 
 // oneArmed returns the interfaces, sorted, on which a VIP and a NAT real server
 // behind it are, as far as can be known: a firewall mark has no VIP. have are the

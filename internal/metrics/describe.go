@@ -82,8 +82,11 @@ var (
 	ipvsForeign = gauge("ipvs_foreign_services",
 		"Services in the kernel's table that the configuration does not name.")
 
+	sourceNATRepairs = counter("source_nat_repairs_total",
+		"Changes by others to the nftables table for source_nat that were found and repaired.")
+
 	problems = gauge("problems",
-		"Problems with carrying out what is wanted, by where: router, service or ipvs.", "where")
+		"Problems with carrying out what is wanted, by where: router, service, ipvs or source_nat.", "where")
 
 	configHash = gauge("config_hash",
 		"The configuration in force; always 1.", "hash")
@@ -100,6 +103,6 @@ var families = []family{
 	routerState, routerPriority, routerAddressesHeld, routerResigned, routerTransitions, routerAdvertAge,
 	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters, addressConflicts, clockSkew, trackUp, trackWeight,
 	serviceUp, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, checks,
-	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign,
+	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign, sourceNATRepairs,
 	problems, configHash, configLastReloadOK, configLastReloadTime, directorRestarts,
 }

@@ -28,6 +28,14 @@ type Snapshot struct {
 	Routers  speaker.Status
 	Balancer balancer.Status
 	Config   Config
+
+	SourceNAT SourceNAT
+}
+
+// SourceNAT is the state of the nftables table for services with source_nat.
+type SourceNAT struct {
+	Broken  bool   // it is not as wanted
+	Repairs uint64 // times that somebody else had changed it
 }
 
 // Sources are where the samples come from. The functions are called at each

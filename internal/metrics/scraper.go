@@ -37,6 +37,7 @@ func (c *scraper) Collect(out chan<- prometheus.Metric) {
 	}
 	s.add(problems, float64(faulty), "router")
 	s.table(snap.Balancer)
+	s.sourceNAT(snap.SourceNAT)
 	s.config(snap.Config)
 	s.add(directorRestarts, float64(c.sources.Restarts()))
 }
@@ -127,6 +128,11 @@ func (s samples) table(t balancer.Status) {
 		s.count(ipvsWrites, n, op)
 	}
 	s.add(ipvsForeign, float64(len(t.Foreign)))
+}
+
+func (s samples) sourceNAT(n SourceNAT) {
+	s.flag(problems, n.Broken, "source_nat")
+	s.count(sourceNATRepairs, n.Repairs)
 }
 
 func (s samples) service(svc balancer.ServiceStatus) {

@@ -47,7 +47,10 @@ type Service struct {
 	PersistencePrefix  uint8 // 0: the full length
 	PersistenceEngine  string
 
-	Forward   Forward // what a server without a method of its own uses; shown in status
+	Forward Forward // what a server without a method of its own uses; shown in status
+	// SourceNAT: real servers with NAT get the director's address as the source,
+	// so that their replies come back through it.
+	SourceNAT bool `json:",omitempty"`
 	OnFailure OnFailure
 	Admit     Admit
 	// DrainTimeout is how long a server that drains is waited for; 0: as long as
