@@ -65,7 +65,7 @@ type key struct {
 func Open(log *slog.Logger) (*Manager, error) {
 	nl.EnableErrorMessageReporting = true // the kernel's own words, where it has some
 	m := &Manager{
-		log: log, ioctl: -1, owners: map[string]*holding{}, views: map[viewKey]*view{}, marking: keepsMarks(),
+		log: log, ioctl: -1, owners: map[string]*holding{}, views: map[viewKey]*view{}, marking: KeepsMarks(),
 		links: map[int]*virtual{}, parents: map[int]was{},
 	}
 	var err error
@@ -95,9 +95,10 @@ func Open(log *slog.Logger) (*Manager, error) {
 	return m, nil
 }
 
-// keepsMarks reports whether the kernel is 5.18 or newer. Distributions have
-// given the mark to older ones; that shows when the first one is read back.
-func keepsMarks() bool {
+// KeepsMarks reports whether the kernel is 5.18 or newer, and so keeps the mark of
+// an address. Distributions have given it to older ones; that shows when the first
+// one is read back.
+func KeepsMarks() bool {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
 		return false

@@ -205,7 +205,7 @@ func (m *Manager) restore(parent string, w was) error {
 		if now, err := ReadSysctl(key); err != nil || old == "" || now != s.Value || now == old {
 			continue // nothing to restore, or nowhere
 		}
-		err := writeSysctl(key, old)
+		err := WriteSysctl(key, old)
 		if err == nil {
 			m.log.Info("kernel setting restored", "key", key, "from", s.Value, "to", old)
 		}

@@ -18,12 +18,15 @@ type conn struct {
 	port    uint32 // by which the kernel's reports name the one who made a change
 }
 
-func openConn() (*conn, error) {
-	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+func openConn() (*conn, error) { return openConnTo(unix.NETLINK_ROUTE) }
+
+// openConnTo opens a socket to a part of the kernel (netlink(7)).
+func openConnTo(family int) (*conn, error) {
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), family)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}}
+	c := &conn{sockets: map[int]*nl.SocketHandle{family: {Socket: s}}}
 	timeout := unix.NsecToTimeval(socketTimeout.Nanoseconds())
 	c.port, err = s.GetPid()
 	// Strict checking makes the kernel obey the protocol given with a dump of
@@ -41,8 +44,11 @@ func openConn() (*conn, error) {
 const socketTimeout = 10 * time.Second
 
 func (c *conn) close() {
-	if c != nil {
-		c.sockets[unix.NETLINK_ROUTE].Socket.Close() //nolint:errcheck // nothing is lost with it
+	if c == nil {
+		return
+	}
+	for _, s := range c.sockets {
+		s.Socket.Close() //nolint:errcheck // nothing is lost with it
 	}
 }
 

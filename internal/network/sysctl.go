@@ -71,7 +71,7 @@ func EnsureSysctls(want []Sysctl, manage bool) (changes []SysctlChange, errs []e
 		}
 		change := SysctlChange{Sysctl: s, Old: old}
 		if manage {
-			if err := writeSysctl(s.Key, s.Value); err != nil {
+			if err := WriteSysctl(s.Key, s.Value); err != nil {
 				errs = append(errs, fmt.Errorf("%w (%s)", err, s.Why))
 				continue
 			}
@@ -82,7 +82,9 @@ func EnsureSysctls(want []Sysctl, manage bool) (changes []SysctlChange, errs []e
 	return changes, errs
 }
 
-func writeSysctl(key, value string) error {
+// WriteSysctl gives a setting a value, in the network namespace of the calling
+// thread.
+func WriteSysctl(key, value string) error {
 	path, err := sysctlPath(key)
 	if err != nil {
 		return err
@@ -125,4 +127,18 @@ func sysctlPath(key string) (string, error) {
 		return "", fmt.Errorf("%q is not the name of a kernel setting", key)
 	}
 	return filepath.Join("/proc/sys", path), nil
+}
+
+// SysctlWritable returns an error if a setting could not be changed: it is not
+// there, or not for us to write. It changes nothing.
+func SysctlWritable(key string) error {
+	path, err := sysctlPath(key)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("change the kernel setting %s: %w%s", key, err, sysctlRemedy(err))
+	}
+	return f.Close()
 }
