@@ -102,6 +102,7 @@ func newRootCommand() *cobra.Command {
 		&cobra.Group{ID: "see", Title: "To see what is going on:"},
 		&cobra.Group{ID: "act", Title: "To change it:"},
 		&cobra.Group{ID: "daemon", Title: "The daemon and its configuration:"},
+		&cobra.Group{ID: "server", Title: "On a real server:"},
 	)
 	in := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -112,6 +113,7 @@ func newRootCommand() *cobra.Command {
 	in("see", newStatusCommand(), newExplainCommand(), newEventsCommand())
 	in("act", newFailoverCommand(), newResumeCommand(), newReloadCommand())
 	in("daemon", newRunCommand(), newCheckCommand())
+	in("server", newRealserverCommand())
 	root.AddCommand(newDirectorCommand(), newVersionCommand(), newManCommand())
 	return root
 }
