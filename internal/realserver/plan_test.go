@@ -291,6 +291,22 @@ func TestIncompleteSpecs(t *testing.T) {
 	}
 }
 
+// With interfaces named, only they are kept quiet.
+func TestNamedInterfaces(t *testing.T) {
+	s, err := Spec{VIP: netip.MustParseAddr("10.0.0.100"), Forward: DR, Interfaces: []string{"eth0"}}.Complete()
+	must(t, err)
+	p, err := planUp([]Spec{s}, fresh("all/arp_announce=2"), Record{})
+	must(t, err)
+	want := []string{"set net.ipv4.conf.eth0.arp_ignore from 0 to 1", "add address 10.0.0.100/32 to lo"}
+	if diff := cmp.Diff(want, lines(p.steps, short)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	s.Interfaces = []string{"eth7"}
+	if _, err := planUp([]Spec{s}, fresh(), Record{}); err == nil || !strings.Contains(err.Error(), "there is no interface eth7") {
+		t.Errorf("an interface that is not there: %v", err)
+	}
+}
+
 func TestStatusNamesWhatIsMissing(t *testing.T) {
 	s, k := server(t, fresh())
 	ctx := context.Background()

@@ -90,10 +90,13 @@ func (s *Server) Up(ctx context.Context, specs []Spec, dryRun bool) (Result, err
 	return out, nil
 }
 
-// begin locks the store, if something is to be changed.
+// begin locks the store, if something is to be changed and may be.
 func (s *Server) begin(dryRun bool) (func(), error) {
 	if dryRun {
 		return func() {}, nil
+	}
+	if err := s.kernel.Check(Step{}); err != nil {
+		return nil, err
 	}
 	return s.store.Lock()
 }
