@@ -86,7 +86,7 @@ type reader struct {
 	rest  []byte
 }
 
-func newReader(b []byte) *reader { return &reader{rest: b} }
+func newReader(b []byte) reader { return reader{rest: b} }
 
 // next moves to the next attribute and reports whether there is one.
 func (r *reader) next() bool {

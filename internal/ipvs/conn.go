@@ -15,7 +15,7 @@ import (
 
 const (
 	// readBuffer is the size asked for the socket's receive queue. The kernel
-	// queues one acknowledgement of about 1 KiB (skb->truesize) for each message
+	// queues one answer of about 1 KiB (skb->truesize) for each refused message
 	// of a batch before the first can be read.
 	readBuffer = 1 << 20
 

@@ -69,7 +69,7 @@ func decodeService(b []byte) (Service, error) {
 }
 
 // inside returns a reader of what is in the first attribute of that type.
-func inside(b []byte, typ uint16) (*reader, error) {
+func inside(b []byte, typ uint16) (reader, error) {
 	r := newReader(b)
 	for r.next() {
 		if r.typ == typ {
@@ -77,9 +77,9 @@ func inside(b []byte, typ uint16) (*reader, error) {
 		}
 	}
 	if r.err != nil {
-		return nil, r.err
+		return reader{}, r.err
 	}
-	return nil, fmt.Errorf("%w: no attribute %d", errForm, typ)
+	return reader{}, fmt.Errorf("%w: no attribute %d", errForm, typ)
 }
 
 // finishService interprets the attributes whose meaning depends on others.
@@ -122,7 +122,7 @@ func decodeServer(b []byte, ipv6 bool) (Server, error) {
 		case destStats64:
 			wider = r.value
 		default:
-			s.decode(r)
+			s.decode(&r)
 		}
 	}
 	s.Address, err = decodeAddress(addr, ipv6)

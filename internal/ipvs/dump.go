@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mdlayher/netlink"
 
@@ -18,17 +19,10 @@ import (
 // twice is returned once.
 func (k *Kernel) Dump(ctx context.Context) ([]Service, error) {
 	var list []Service
-	err := k.retrying(ctx, func(c *conn) error {
-		var err error
-		if list, err = c.services(ctx); err != nil {
-			return err
-		}
-		for i := range list {
-			if list[i].Servers, err = c.servers(ctx, list[i].Key()); err != nil {
-				return fmt.Errorf("the servers of %v: %w", list[i].Key(), err)
-			}
-		}
-		return nil
+	err := k.retrying(ctx, func(c *conn) (err error) {
+		k.memory = memory{} // which has everything read
+		list, err = k.sample(ctx, c, time.Time{})
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the kernel's virtual server table: %w", err)

@@ -43,6 +43,11 @@ func (k OpKind) command() uint8 {
 // in ip_vs_genl_set_cmd).
 func encodeOp(op Op) []byte {
 	w := make(writer, 0, 192)
+	w.op(op)
+	return w
+}
+
+func (w *writer) op(op Op) {
 	w.nested(attrService, func() {
 		w.key(op.Service.Key)
 		if op.Kind == NewService || op.Kind == EditService {
@@ -57,7 +62,6 @@ func encodeOp(op Op) []byte {
 			}
 		})
 	}
-	return w
 }
 
 // encodeService returns the attributes that name a service in a request for its

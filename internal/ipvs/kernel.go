@@ -49,10 +49,12 @@ type Info struct {
 type Kernel struct {
 	options Options
 	dial    func() (*netlink.Conn, error)
+	glance  func() glance
 	modules *modules
 
 	turn   chan struct{} // holds one token; who has it may use the fields below
 	conn   *conn         // nil: to be opened by the next exchange
+	memory memory        // of the last dump or sample
 	closed bool
 }
 
@@ -68,7 +70,7 @@ func open(ctx context.Context, o Options, dial func() (*netlink.Conn, error), m 
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
 	}
-	k := &Kernel{options: o, dial: dial, modules: m, turn: make(chan struct{}, 1)}
+	k := &Kernel{options: o, dial: dial, glance: o.takeGlance, modules: m, turn: make(chan struct{}, 1)}
 	k.turn <- struct{}{}
 	// The family's number is given to anybody; only a real request shows whether
 	// the process may work with it (GENL_ADMIN_PERM).

@@ -25,13 +25,19 @@ type wanted struct {
 	err error
 }
 
-// normalTable brings a desired table into normal form and checks it. Nothing of
+// normalTable brings a desired table into normal form and checks it. What is the
+// same as in the last table, at the same place, is taken from there. Nothing of
 // the result is shared with t.
-func normalTable(t pool.Table) []wanted {
-	list := make([]wanted, 0, len(t))
+func normalTable(t pool.Table, last []*wanted) []*wanted {
+	list := make([]*wanted, 0, len(t))
 	seen := make(map[pool.Key]bool, len(t))
-	for _, v := range t {
-		w := wanted{VirtualService: normalService(v)}
+	for i, v := range t {
+		if i < len(last) && last[i].is(v) && !seen[v.Key] {
+			seen[v.Key] = true
+			list = append(list, last[i])
+			continue
+		}
+		w := &wanted{VirtualService: normalService(v)}
 		if w.err = check(w.VirtualService); w.err == nil && seen[v.Key] {
 			w.err = fmt.Errorf("the desired table names it twice; name it once")
 		}
@@ -43,6 +49,9 @@ func normalTable(t pool.Table) []wanted {
 	}
 	return list
 }
+
+// is reports whether v is w, and so in normal form itself.
+func (w *wanted) is(v pool.VirtualService) bool { return w.err == nil && w.Equal(v) }
 
 // normalService gives a wanted service the one form that the kernel's answer to
 // the same settings has, so that equal means equal: what has no effect is zero.

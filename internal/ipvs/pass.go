@@ -3,7 +3,6 @@ package ipvs
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,7 +14,7 @@ import (
 // pass is one Apply or ApplyChange.
 type pass struct {
 	*Reconciler
-	want    []wanted
+	want    []*wanted
 	wants   map[pool.Key]bool
 	applied Applied
 	round   int  // 1 or 2
@@ -26,7 +25,8 @@ type pass struct {
 }
 
 func newPass(r *Reconciler, want pool.Table) *pass {
-	p := &pass{Reconciler: r, want: normalTable(want), wants: make(map[pool.Key]bool, len(want))}
+	r.want = normalTable(want, r.want)
+	p := &pass{Reconciler: r, want: r.want, wants: make(map[pool.Key]bool, len(want))}
 	for _, w := range p.want {
 		p.wants[w.Key] = true
 	}
@@ -47,7 +47,9 @@ func (p *pass) read(ctx context.Context) error {
 	for _, s := range list {
 		if k := s.Key(); p.wants[k] || p.owned[k] {
 			p.applied.Services = append(p.applied.Services, s)
-			found[k] = entryOf(s)
+			if found[k] = p.known[k]; found[k] == nil || !found[k].isOf(s) {
+				found[k] = entryOf(s)
+			}
 		} else {
 			p.applied.Foreign = append(p.applied.Foreign, s)
 		}
@@ -68,11 +70,16 @@ func (p *pass) read(ctx context.Context) error {
 
 // noteDrift compares what was found with what should have been.
 func (p *pass) noteDrift(found map[pool.Key]*entry) {
-	for _, k := range slices.SortedFunc(maps.Keys(p.known), pool.Key.Compare) {
-		if !p.unsure[k] {
-			d := differences(steps(found[k], p.known[k].service()))
-			p.applied.Drift = append(p.applied.Drift, d...)
+	var changed []pool.Key
+	for k, e := range p.known {
+		if found[k] != e && !p.unsure[k] {
+			changed = append(changed, k)
 		}
+	}
+	slices.SortFunc(changed, pool.Key.Compare)
+	for _, k := range changed {
+		d := differences(steps(found[k], p.known[k].service()))
+		p.applied.Drift = append(p.applied.Drift, d...)
 	}
 }
 
@@ -105,12 +112,25 @@ func (p *pass) due() []Op {
 			p.failed[w.Key] = append(p.failed[w.Key], w.err)
 			continue
 		}
-		ops = p.appendDue(ops, steps(p.known[w.Key], w.VirtualService))
-	}
-	for _, k := range slices.SortedFunc(maps.Keys(p.known), pool.Key.Compare) {
-		if !p.wants[k] {
-			ops = p.appendDue(ops, deletion(p.known[k].settings))
+		e := p.known[w.Key]
+		if e != nil && e.meets == w {
+			continue
 		}
+		list := steps(e, w.VirtualService)
+		if len(list) == 0 {
+			e.meets = w
+		}
+		ops = p.appendDue(ops, list)
+	}
+	var gone []pool.Key
+	for k := range p.known {
+		if !p.wants[k] {
+			gone = append(gone, k)
+		}
+	}
+	slices.SortFunc(gone, pool.Key.Compare)
+	for _, k := range gone {
+		ops = p.appendDue(ops, deletion(p.known[k].settings))
 	}
 	if p.removeForeign && p.dumped {
 		for _, s := range p.applied.Foreign {

@@ -41,6 +41,7 @@ type Reconciler struct {
 	unsure        map[pool.Key]bool   // services of known that a write may or may not have changed
 	retries       retries
 	reports       reports
+	want          []*wanted // of the last pass
 }
 
 // Applied is what one pass found and did.
@@ -152,6 +153,19 @@ func (r *Reconciler) Owned() []pool.Key {
 	return slices.SortedFunc(maps.Keys(r.owned), pool.Key.Compare)
 }
 
+// OwnsOnly reports whether the table names all services that are ours.
+func (r *Reconciler) OwnsOnly(t pool.Table) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for i := range t {
+		if r.owned[t[i].Key] {
+			n++
+		}
+	}
+	return n == len(r.owned)
+}
+
 // Withdraw deletes all our services with their servers, in as few exchanges as
 // there are batches, and leaves those of others. The error names the services
 // that could not be deleted; they stay ours.
@@ -185,9 +199,14 @@ func (r *Reconciler) Withdraw(ctx context.Context) error {
 func (r *Reconciler) made(op Op) {
 	r.retries.made(op)
 	k := op.Service.Key
-	switch e := r.known[k]; {
+	e := r.known[k]
+	if e != nil {
+		e.written()
+	}
+	switch {
 	case op.Kind == NewService:
 		r.known[k] = entryOf(Service{Settings: op.Service})
+		r.known[k].written()
 		r.owned[k] = true
 	case op.Kind == DelService:
 		delete(r.known, k)

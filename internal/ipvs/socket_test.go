@@ -27,6 +27,7 @@ type fakeSocket struct {
 	deadline time.Time
 	changed  chan struct{} // closed when the deadline changes
 	closed   bool
+	overrun  bool
 }
 
 // fakeWorld is what several sockets of a test share.
@@ -35,8 +36,9 @@ type fakeWorld struct {
 	family uint16 // 0: no IPVS
 
 	dials, sends int
+	answers      int                        // datagrams
+	overrun      bool                       // a lost answer is told, as netlink_overrun does
 	largest      int                        // messages in one send
-	reorder      bool                       // acknowledge a batch backwards
 	repeat       bool                       // dump every object twice
 	lose         func(netlink.Message) bool // do the work, lose the answer
 	refuse       func(genetlink.Message) syscall.Errno
@@ -79,13 +81,11 @@ func (s *fakeSocket) SendMessages(msgs []netlink.Message) error {
 		a := s.world.handle(m)
 		if s.world.lose == nil || !s.world.lose(m) {
 			answers = append(answers, a...)
+		} else {
+			s.overrun = s.world.overrun
 		}
 	}
-	if s.world.reorder {
-		for i, j := 0, len(answers)-1; i < j; i, j = i+1, j-1 {
-			answers[i], answers[j] = answers[j], answers[i]
-		}
-	}
+	s.world.answers += len(answers)
 	s.queue = append(s.queue, answers...)
 	return nil
 }
@@ -96,6 +96,11 @@ func (s *fakeSocket) Receive() ([]netlink.Message, error) {
 		if s.closed {
 			s.mu.Unlock()
 			return nil, os.NewSyscallError("recvmsg", syscall.EBADF)
+		}
+		if s.overrun {
+			s.overrun = false
+			s.mu.Unlock()
+			return nil, os.NewSyscallError("recvmsg", syscall.ENOBUFS)
 		}
 		if len(s.queue) > 0 && time.Now().Before(s.deadline) {
 			m := s.queue[0]
@@ -212,6 +217,9 @@ func (w *fakeWorld) change(m netlink.Message, g genetlink.Message) [][]netlink.M
 		}
 		var errno syscall.Errno
 		errors.As(w.kernel.Write(context.Background(), []Op{op})[0], &errno)
+		if errno == 0 && m.Header.Flags&netlink.Acknowledge == 0 {
+			return nil // as netlink_rcv_skb
+		}
 		return ack(m, errno)
 	}
 	return ack(m, syscall.EOPNOTSUPP)

@@ -14,6 +14,11 @@ import (
 type entry struct {
 	settings pool.VirtualService // Servers is nil
 	servers  map[netip.AddrPort]pool.RealServer
+
+	// What saves comparing again what has not changed:
+	read   bool     // as it was read, from source
+	source []Server // see [Kernel.Sample]
+	meets  *wanted  // what it was found to be equal to; nil: nothing known
 }
 
 // entryOf returns the entry for a service that was read from the kernel.
@@ -22,8 +27,20 @@ func entryOf(s Service) *entry {
 	for _, d := range s.Servers {
 		e.servers[d.AddrPort()] = normalServer(d.RealServer)
 	}
+	e.read, e.source = true, s.Servers
 	return e
 }
+
+// isOf reports whether the entry is what entryOf would make of the service.
+func (e *entry) isOf(s Service) bool {
+	return e.read && same(e.source, s.Servers) && e.settings.EqualSettings(normalSettings(s.Settings))
+}
+
+// written notes that the entry is about to be changed by a write.
+func (e *entry) written() { e.read, e.source, e.meets = false, nil, nil }
+
+// same reports whether two slices are the same elements, and not only equal.
+func same[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // service is the inverse of entryOf.
 func (e *entry) service() pool.VirtualService {

@@ -23,8 +23,9 @@ const batchSize = 256
 // error is an [*OpError].
 //
 // The changes travel in batches: the kernel takes many messages from one
-// sendmsg, handles one after the other and acknowledges each (netlink_rcv_skb).
-// A change for which the kernel names a missing scheduler or persistence engine
+// sendmsg, handles one after the other and answers those that it refuses or that
+// ask for an answer (netlink_rcv_skb). Only the last one of a batch asks: with its
+// answer the fate of all is known. A change for which the kernel names a missing scheduler or persistence engine
 // is made again after modprobe, where that is allowed.
 func (k *Kernel) Write(ctx context.Context, ops []Op) []error {
 	errs := make([]error, len(ops))
@@ -50,6 +51,7 @@ func (k *Kernel) write(ctx context.Context, ops []Op, indices []int, errs []erro
 	for batch := range slices.Chunk(indices, batchSize) {
 		var unanswered []int
 		err := k.with(ctx, func(c *conn) error {
+			k.memory.forget(ops, batch)
 			var err error
 			unanswered, err = c.batch(ctx, ops, batch, errs)
 			return err
@@ -70,14 +72,16 @@ func (k *Kernel) write(ctx context.Context, ops []Op, indices []int, errs []erro
 	}
 }
 
-// batch sends one batch and waits for all acknowledgements. It returns the
-// indices of the changes that have none.
+// batch sends one batch and waits for the answers. It returns the indices of the
+// changes of which nobody knows what became of them.
 func (c *conn) batch(ctx context.Context, ops []Op, indices []int, errs []error) ([]int, error) {
 	msgs := make([]netlink.Message, len(indices))
 	for n, i := range indices {
 		errs[i] = nil
 		msgs[n] = c.message(ops[i])
 	}
+	last := len(msgs) - 1
+	msgs[last].Header.Flags |= netlink.Acknowledge
 	if err := c.arm(ctx); err != nil {
 		return indices, err
 	}
@@ -89,28 +93,43 @@ func (c *conn) batch(ctx context.Context, ops []Op, indices []int, errs []error)
 	for n, m := range msgs {
 		waiting[m.Header.Sequence] = indices[n]
 	}
-	err = c.acknowledgements(ctx, waiting, errs)
-	return slices.Collect(maps.Values(waiting)), err
+	if err := c.answers(ctx, waiting, msgs[last].Header.Sequence, errs); err != nil {
+		return slices.Collect(maps.Values(waiting)), unknown(err)
+	}
+	return nil, nil
+}
+
+// unknown hides an error number of the socket: inside the error of a change it
+// would be taken for the kernel's refusal.
+func unknown(err error) error {
+	if _, ok := errors.AsType[syscall.Errno](err); ok {
+		return errors.New(err.Error())
+	}
+	return err
 }
 
 // message packs a change for a batch: struct genlmsghdr {cmd, version u8; u16},
 // then the attributes.
 func (c *conn) message(op Op) netlink.Message {
-	data := append([]byte{op.Kind.command(), familyVersion, 0, 0}, encodeOp(op)...)
-	header := netlink.Header{Type: c.family, Flags: netlink.Request | netlink.Acknowledge}
-	return netlink.Message{Header: header, Data: data}
+	data := make(writer, 4, 256)
+	data[0], data[1] = op.Kind.command(), familyVersion
+	data.op(op)
+	return netlink.Message{Header: netlink.Header{Type: c.family, Flags: netlink.Request}, Data: data}
 }
 
-// acknowledgements reads answers and takes their sequence numbers out of
-// waiting, until it is empty. The numbers matter: mdlayher/netlink returns the
-// error of a refused message alone, without the message.
-func (c *conn) acknowledgements(ctx context.Context, waiting map[uint32]int, errs []error) error {
+// answers reads the refusals of a batch until the last message is answered, and
+// takes what was refused out of waiting. The kernel answers in the order of the
+// messages; when it has no room for an answer it says so (ENOBUFS, in
+// netlink_ack and netlink_overrun), and then nobody knows what became of those
+// that are still waiting. The sequence numbers matter: mdlayher/netlink returns
+// the error of a refused message alone, without the message.
+func (c *conn) answers(ctx context.Context, waiting map[uint32]int, last uint32, errs []error) error {
 	// A new deadline: the kernel may have spent the old one inside sendmsg, on
 	// loading scheduler modules.
 	if err := c.arm(ctx); err != nil {
 		return err
 	}
-	for len(waiting) > 0 {
+	for {
 		msgs, err := c.nl.Receive()
 		if errno, ok := refusal(err); ok {
 			var op *netlink.OpError
@@ -119,16 +138,20 @@ func (c *conn) acknowledgements(ctx context.Context, waiting map[uint32]int, err
 				errs[i] = errno
 				delete(waiting, op.Sequence)
 			}
+			if op.Sequence == last {
+				return nil
+			}
 			continue
 		}
 		if err != nil {
 			return err
 		}
 		for _, m := range msgs {
-			delete(waiting, m.Header.Sequence)
+			if m.Header.Sequence == last {
+				return nil
+			}
 		}
 	}
-	return nil
 }
 
 // provide runs modprobe for schedulers and persistence engines that the kernel
