@@ -63,7 +63,9 @@ type Balancer struct {
 
 	inbox    inbox
 	commands chan command
-	ended    chan struct{} // closed when Run has returned
+	stopped  context.Context    // ended when Stop was called
+	hurry    context.CancelFunc // ends it
+	ended    chan struct{}      // closed when Run has returned
 	status   atomic.Pointer[Status]
 	owned    atomic.Pointer[[]pool.Key]
 	stopping sync.Mutex // held by a Stop after Run
@@ -90,6 +92,7 @@ func New(o Options, spec Spec) *Balancer {
 		commands: make(chan command),
 		ended:    make(chan struct{}),
 	}
+	b.stopped, b.hurry = context.WithCancel(context.Background())
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
@@ -111,15 +114,19 @@ func (b *Balancer) Run(ctx context.Context) error {
 	defer close(b.ended)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	b.begin(ctx)
+	work, stopWork := context.WithCancel(ctx)
+	defer stopWork()
+	// A stop does not wait for the end of what is under way in the kernel.
+	defer context.AfterFunc(b.stopped, stopWork)()
+	b.begin(work)
 	var runner sync.WaitGroup
 	runner.Go(func() { _ = b.options.Runner.Run(ctx, b.inbox.put) }) // its error is always nil
-	stop := b.loop(ctx)
+	stop := b.loop(ctx, work)
 	cancel()
-	runner.Wait()
-	if stop != nil {
+	if stop != nil { // at once: thousands of probes may take their time to end
 		stop.reply <- b.withdraw(stop.ctx)
 	}
+	runner.Wait()
 	b.close()
 	return nil
 }
@@ -136,6 +143,7 @@ func (b *Balancer) Reload(ctx context.Context, spec Spec) error {
 // services from the kernel. It can be called after Run has ended, too. The error
 // names what could not be removed.
 func (b *Balancer) Stop(ctx context.Context) error {
+	b.hurry()
 	err := b.command(ctx, command{ctx: ctx})
 	if !errors.Is(err, errEnded) {
 		return err

@@ -18,6 +18,7 @@ type book struct {
 	pages   []*page // in the order of the configuration
 	byName  map[string]*page
 	results map[pool.CheckID]check.Result // that made the last verdict
+	turn    int                           // the page that is next to be shown anew
 }
 
 // page is one service in the book.
@@ -68,6 +69,13 @@ func (b *book) update(states []*pool.ServiceState, now time.Time) (out []Transit
 		}
 	}
 	return out
+}
+
+// refresh makes the next snapshot show all services anew.
+func (b *book) refresh() {
+	for _, p := range b.pages {
+		p.shown = nil
+	}
 }
 
 // forget drops the results of checks that are gone.

@@ -20,6 +20,15 @@ const (
 	refresh = time.Second
 	// The pauses between attempts to open the kernel's table.
 	firstRetry, lastRetry = time.Second, 30 * time.Second
+	// A comparison with the kernel takes a twenty-fifth of the time between two
+	// at most, where the table allows it, and never stands in the way of a verdict
+	// for longer than longestSample. See [ipvs.Kernel.Sample].
+	sampleShare, longestSample = 25, 100 * time.Millisecond
+	// floodResyncs is how many resyncs in a row a flood of verdicts puts off.
+	floodResyncs = 5
+	// The snapshot of what has not changed is renewed in turn: at each refresh for
+	// as long as this, and at least a publishRounds-th of the services.
+	longestPublish, publishRounds = 20 * time.Millisecond, 30
 	// patience bounds what one pass over the kernel's table may take.
 	patience = 30 * time.Second
 )
@@ -39,10 +48,16 @@ type engine struct {
 	agenda  agenda
 	pause   time.Duration // before the next attempt to open the kernel's table
 	expense time.Duration // of the last pass
+	// compared is what the last comparison with the kernel took.
+	compared time.Duration
 }
 
 // agenda says when what has to be done; the zero time is never.
-type agenda struct{ change, resync, open, publish time.Time }
+type agenda struct {
+	change, resync, open, publish time.Time
+
+	latest time.Time // a resync cannot be put off any more
+}
 
 // earliest returns the first of the times; there always is one.
 func (a agenda) earliest() time.Time {
@@ -70,8 +85,8 @@ func (e *engine) begin(ctx context.Context) {
 	found := e.open(ctx)
 	e.pool = pool.New(e.spec.Services, found)
 	e.begun(e.book.begin(e.pool.Snapshot(), time.Now()))
-	e.setJobs()
 	e.apply(ctx, true)
+	e.setJobs()
 }
 
 // begun tells what begins with the balancer itself.
@@ -110,8 +125,9 @@ func (e *engine) seed() {
 	}
 }
 
-// loop works until ctx ends (nil) or a stop is asked for.
-func (e *engine) loop(ctx context.Context) *command {
+// loop works until ctx ends (nil) or a stop is asked for. work ends with it, or as
+// soon as a stop is on its way.
+func (e *engine) loop(ctx, work context.Context) *command {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -125,10 +141,10 @@ func (e *engine) loop(ctx context.Context) *command {
 			if c.reload == nil {
 				return &c
 			}
-			e.reload(ctx, *c.reload)
+			e.reload(work, *c.reload)
 			c.reply <- nil
 		case <-timer.C:
-			e.work(ctx)
+			e.work(work)
 		}
 	}
 }
@@ -171,7 +187,7 @@ func (e *engine) work(ctx context.Context) {
 		e.pool.Adopt(e.open(ctx))
 		e.seed()
 		e.apply(ctx, true)
-	case isDue(e.agenda.resync, now):
+	case isDue(e.agenda.resync, now) && !e.mayWait(now):
 		e.apply(ctx, true)
 	case isDue(e.agenda.change, now):
 		e.apply(ctx, false)
@@ -181,6 +197,20 @@ func (e *engine) work(ctx context.Context) {
 		e.publish(true)
 	}
 }
+
+// mayWait reports whether a resync may wait for the end of a flood of verdicts,
+// and if so puts it off until the next: the services that were just changed would
+// all have to be read. That is for large tables only, and for some seconds.
+func (e *engine) mayWait(now time.Time) bool {
+	if e.agenda.change.IsZero() || e.compared < longestSample || now.After(e.agenda.latest) {
+		return false
+	}
+	e.agenda.resync = now.Add(e.resync())
+	return true
+}
+
+// resync is how often to compare with the kernel.
+func (e *engine) resync() time.Duration { return max(e.spec.Resync, 100*time.Millisecond) }
 
 // reload puts another spec into force.
 func (e *engine) reload(ctx context.Context, spec Spec) {

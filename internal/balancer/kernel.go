@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,18 +33,42 @@ func (e *engine) open(ctx context.Context) pool.Table {
 	defer cancel()
 	k, err := e.b.options.Open(ctx)
 	if err != nil {
-		e.setProblem(err.Error())
+		if !errors.Is(err, context.Canceled) { // at our own end
+			e.setProblem(err.Error())
+		}
 		e.agenda.open = time.Now().Add(e.pause)
 		e.pause = min(2*e.pause, lastRetry)
 		return nil
 	}
 	e.kernel = k
-	e.table = ipvs.NewReconciler(k, e.b.Owned(), e.b.log)
+	e.table = ipvs.NewReconciler(sampled{k, e}, e.b.Owned(), e.b.log)
 	e.agenda.open, e.pause = time.Time{}, firstRetry
+	e.book.refresh()
 	return e.dump(ctx)
 }
 
-// dump returns the kernel's table; nil when it cannot be read, which the next
+// sampler is a Kernel that can be read at bounded cost.
+type sampler interface {
+	Sample(ctx context.Context, budget time.Duration) ([]ipvs.Service, error)
+}
+
+var _ sampler = (*ipvs.Kernel)(nil)
+
+// sampled is a Kernel as a resync reads it.
+type sampled struct {
+	Kernel
+	e *engine
+}
+
+// Dump returns a sample where there is one to be had.
+func (s sampled) Dump(ctx context.Context) ([]ipvs.Service, error) {
+	if k, ok := s.Kernel.(sampler); ok {
+		return k.Sample(ctx, min(s.e.resync()/sampleShare, longestSample))
+	}
+	return s.Kernel.Dump(ctx)
+}
+
+// dump returns the kernel's table, all of it as it is now; nil when it cannot be read, which the next
 // pass reports.
 func (e *engine) dump(ctx context.Context) pool.Table {
 	services, err := e.kernel.Dump(ctx)
@@ -83,7 +108,9 @@ func (e *engine) apply(ctx context.Context, full bool) {
 	}
 	e.drain(time.Now())
 	if full {
-		e.agenda.resync = time.Now().Add(max(e.spec.Resync, 100*time.Millisecond))
+		e.compared = time.Since(start)
+		e.agenda.resync = time.Now().Add(e.resync())
+		e.agenda.latest = time.Now().Add(floodResyncs * e.resync())
 	}
 	e.publish(full || refusals+len(e.view.failed) > 0)
 	e.expense = time.Since(start)
@@ -154,6 +181,10 @@ func (e *engine) leftover(want pool.Table) string {
 // tellOwned tells which services are ours in the kernel: those that are, and
 // those that are about to be.
 func (e *engine) tellOwned(want pool.Table) {
+	sameKey := func(k pool.Key, v pool.VirtualService) bool { return k == v.Key }
+	if slices.EqualFunc(e.b.Owned(), want, sameKey) && e.table.OwnsOnly(want) {
+		return // the rule, and much cheaper than the following
+	}
 	mine := make(map[pool.Key]bool, len(want))
 	for _, k := range e.table.Owned() {
 		mine[k] = true
