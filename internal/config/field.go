@@ -76,9 +76,15 @@ func (v *value[T]) finish(p *problems, r *rule, kind string, at pos) {
 	if !r.hasDefault {
 		return
 	}
+	// Most values of a large file are defaults.
+	if d, ok := r.parsed.Load().(T); ok {
+		v.v = d
+		return
+	}
 	if err := v.scalar().parse(&node{text: r.fallback}, r); err != nil {
 		panic("config: default of " + kind + "." + r.key + ": " + err.Error())
 	}
+	r.parsed.Store(v.v)
 }
 
 // block is a mapping of a raw struct, or a raw struct as the item of a list.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // rule is what the format says of one key. It comes from the tags of a field of
@@ -21,6 +22,7 @@ type rule struct {
 	key        string
 	fallback   string
 	hasDefault bool
+	parsed     atomic.Value // the fallback as a value
 	low, high  string
 	step       string
 	words      []string
