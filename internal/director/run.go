@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -26,12 +27,13 @@ func (d *Director) Run(ctx context.Context) error {
 	if err := d.greet(); err != nil {
 		return err
 	}
-	d.keepGood(d.cfg)
 	work, stopWork := context.WithCancel(ctx)
 	defer stopWork()
 	d.nat.configure(d.cfg, time.Now()) // before the services: it decides at the first packet of a connection
 	balancer := make(chan error, 1)
 	go func() { balancer <- d.balancer.Run(work) }()
+	d.keepGood(d.cfg) // after the services are on their way
+	debug.FreeOSMemory() // reading a large file has taken more than running it does
 	d.track(d.cfg.Tracks)
 	var tracking sync.WaitGroup
 	tracking.Go(func() { _ = d.tracker.Run(work) }) // always nil
