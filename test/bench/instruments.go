@@ -27,6 +27,8 @@ var instruments = map[string]func(args []string) error{
 	"burn":    burn,
 	"servers": serveTCP,
 	"checker": runChecker,
+	"table":   keepTable,
+	"time":    timeCommand,
 }
 
 // longest is how long an instrument lives if nobody ends it.

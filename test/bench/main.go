@@ -7,6 +7,8 @@
 //	         and takeovers that nothing but the load has caused
 //	jitter   how evenly the adverts come, idle and under that load
 //	routers  processor time, memory and time to elect, with 1, 16 and 255 routers
+//	ipvs     how fast the kernel's table is filled, changed, compared and withdrawn,
+//	         beside ipvsadm too; in test/vm/run's guest where this kernel has no IPVS
 //
 // Where the kernel has no IPVS, baton checks all the same and keepalived ends. There
 // another process makes as many connections in its place; checks and VRRP are two
@@ -85,16 +87,20 @@ type bench struct {
 	routers       []int
 	routersAdvert time.Duration
 	steady        time.Duration
+
+	ipvsServices, ipvsRuns int
+	ipvsLarge              []int
+	ipvsWatch              time.Duration
 }
 
 // parts are what can be measured, in order.
-var parts = []string{"faults", "jitter", "routers", "load"}
+var parts = []string{"faults", "jitter", "routers", "ipvs", "load"}
 
 func parse(args []string) (*bench, error) {
 	b := &bench{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&b.baton, "baton", "bin/baton", "the program to measure")
-	only := f.String("only", "", "parts to measure, with commas between: faults, load, jitter, routers; default: all")
+	only := f.String("only", "", "parts to measure, with commas between: faults, jitter, routers, ipvs, load; default: all")
 	adverts := f.String("adverts", "1s,100ms,10ms", "faults: advert intervals")
 	names := f.String("faults", "", "faults: link, term, failover, speaker, everything; default: all")
 	f.IntVar(&b.runs, "runs", 2, "faults: measurements of each with adverts of 1s and more, and of each planned one")
@@ -118,6 +124,10 @@ func parse(args []string) (*bench, error) {
 	routers := f.String("routers", "1,16,255", "routers: how many on one interface")
 	f.DurationVar(&b.routersAdvert, "routers-advert", time.Second, "routers: advert interval")
 	f.DurationVar(&b.steady, "steady", 10*time.Second, "routers: how long to watch them do nothing special")
+	f.IntVar(&b.ipvsServices, "ipvs-services", 1000, "ipvs: virtual services, with ten servers each")
+	f.IntVar(&b.ipvsRuns, "ipvs-runs", 2, "ipvs: measurements of each fill, start and stop")
+	large := f.String("ipvs-large", "5000", "ipvs: services of larger tables, for memory and comparison; empty: none")
+	f.DurationVar(&b.ipvsWatch, "ipvs-watch", 10*time.Second, "ipvs: how long to watch a daemon do nothing special")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -129,6 +139,14 @@ func parse(args []string) (*bench, error) {
 	}
 	if slices.Max(b.routers) > 255 {
 		return nil, errors.New("-routers: an interface has 255 VRIDs at most")
+	}
+	if *large != "" {
+		if err := numbers("ipvs-large", *large, &b.ipvsLarge); err != nil {
+			return nil, err
+		}
+	}
+	if n := slices.Max(append(b.ipvsLarge, b.ipvsServices)); n > 5000 || b.ipvsServices < 1 || b.ipvsRuns < 1 {
+		return nil, errors.New("-ipvs-services, -ipvs-large: 1 to 5000; -ipvs-runs: at least 1")
 	}
 	return b, errors.Join(b.locate(), b.choose(*only, *names),
 		durations("adverts", *adverts, &b.adverts), durations("load-adverts", *loadAdverts, &b.loadAdverts),
@@ -201,6 +219,8 @@ func (b *bench) part(ctx context.Context, name string) error {
 		return b.measureJitter(ctx)
 	case "routers":
 		return b.measureRouters(ctx)
+	case "ipvs":
+		return b.measureIPVS(ctx)
 	}
 	return b.measureLoad(ctx)
 }

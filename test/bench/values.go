@@ -16,6 +16,11 @@ func durations(name, text string, out *[]time.Duration) error {
 // numbers reads "1,16" into a flag's value.
 func numbers(name, text string, out *[]int) error { return list(name, text, out, strconv.Atoi) }
 
+// joinNumbers is the inverse of numbers.
+func joinNumbers(values []int) string {
+	return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(values)), ","), "[]")
+}
+
 func list[T int | time.Duration](name, text string, out *[]T, parse func(string) (T, error)) error {
 	for word := range strings.SplitSeq(text, ",") {
 		v, err := parse(word)
