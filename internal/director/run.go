@@ -32,7 +32,7 @@ func (d *Director) Run(ctx context.Context) error {
 	d.nat.configure(d.cfg, time.Now()) // before the services: it decides at the first packet of a connection
 	balancer := make(chan error, 1)
 	go func() { balancer <- d.balancer.Run(work) }()
-	d.keepGood(d.cfg) // after the services are on their way
+	d.keepGood(d.cfg)    // after the services are on their way
 	debug.FreeOSMemory() // reading a large file has taken more than running it does
 	d.track(d.cfg.Tracks)
 	var tracking sync.WaitGroup

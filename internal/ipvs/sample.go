@@ -25,6 +25,7 @@ type remembered struct {
 	connections uint64 // of the service, then
 	name        string // in a glance
 	digest      uint64 // of the servers, before they were read
+	awaited     bool   // one that gets no new connections still has some
 }
 
 // Sample is a [Kernel.Dump] at bounded cost. The services, with their counters,
@@ -36,9 +37,10 @@ type remembered struct {
 //
 // Always read are the servers of a service that was not there the last time, that
 // this Kernel has changed since, that somebody else has changed in a way that a
-// glance shows (servers, weights, forwarding), or whose counters were reset. So
-// only changed limits and tunnels, and the counters of servers, may wait for their
-// turn.
+// glance shows (servers, weights, forwarding), whose counters were reset, or that
+// has a server of weight 0 with connections: its last one may be waited for. So
+// only changed limits and tunnels, and the counters of other servers, may wait for
+// their turn.
 //
 // What is returned as it was before are the same slices: nobody may change them.
 func (k *Kernel) Sample(ctx context.Context, budget time.Duration) ([]Service, error) {
@@ -69,7 +71,7 @@ func (k *Kernel) sample(ctx context.Context, c *conn, until time.Time) ([]Servic
 		if !ok {
 			m.name = nameInGlance(s.Key())
 		}
-		if !ok || seen[m.name] != m.digest || s.Stats.Connections < m.connections {
+		if !ok || m.awaited || seen[m.name] != m.digest || s.Stats.Connections < m.connections {
 			if err := k.read(ctx, c, s, m.name, seen); err != nil {
 				return nil, err
 			}
@@ -103,7 +105,10 @@ func (k *Kernel) read(ctx context.Context, c *conn, s *Service, name string, see
 	if s.Servers, err = c.servers(ctx, s.Key()); err != nil {
 		return fmt.Errorf("the servers of %v: %w", s.Key(), err)
 	}
-	k.memory.services[s.Key()] = remembered{s.Servers, s.Stats.Connections, name, seen[name]}
+	awaited := slices.ContainsFunc(s.Servers, func(d Server) bool {
+		return d.Weight == 0 && d.Active+d.Inactive+d.Persistent > 0
+	})
+	k.memory.services[s.Key()] = remembered{s.Servers, s.Stats.Connections, name, seen[name], awaited}
 	return nil
 }
 

@@ -46,7 +46,7 @@ func keepTable(args []string) error {
 	if err != nil {
 		return err
 	}
-	defer k.Close()
+	defer func() { _ = k.Close() }() // the process ends
 	f := farm{services: services}
 	r := ipvs.NewReconciler(k, nil, slog.New(slog.DiscardHandler))
 	var out programmed

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -45,9 +44,6 @@ func (b *bench) openStand(ctx context.Context) (s *stand, err error) {
 }
 
 func (s *stand) close() error { return s.lab.Close() }
-
-// dir is where the files of one run are.
-func (s *stand) dir(name string) string { return filepath.Join(s.lab.Dir(), name) }
 
 // counted is what the kernel's table has.
 type counted struct{ services, servers, moved int }
@@ -114,9 +110,6 @@ func (s *stand) await(ctx context.Context, p *lab.Process, what string, want fun
 
 // full is a table with all servers.
 func (f farm) full(c counted) bool { return c.services == f.services && c.servers == f.servers() }
-
-// empty is a table without anything.
-func empty(c counted) bool { return c == counted{} }
 
 // clear empties the table, whatever a run has left.
 func (s *stand) clear(ctx context.Context) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os/exec"
 	"time"
@@ -37,10 +38,9 @@ func (s *stand) openTap(ctx context.Context) (*tap, error) {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
 		f, err := c.GetFamily("IPVS")
 		t.family = f.ID
-		return err
+		return errors.Join(err, c.Close())
 	})
 	if err != nil {
 		return nil, err
