@@ -184,7 +184,7 @@ func (s *stand) keep(ctx context.Context, k keeper, f farm, reloads bool) (m *ke
 		return m, err
 	}
 	m.fill = full.Sub(began)
-	if err := sleep(ctx, settling); err != nil {
+	if err := calm(ctx, p); err != nil {
 		return m, err
 	}
 	if reloads {
@@ -200,9 +200,28 @@ func (s *stand) keep(ctx context.Context, k keeper, f farm, reloads bool) (m *ke
 	return m, err
 }
 
-// settling is how long a program is left alone after its start: its first checks
-// are over by then.
-const settling = 4 * time.Second
+// calm waits until a program has got over its start: its first checks may come in
+// a flood. Then it does not use less and less of the processor any more.
+func calm(ctx context.Context, p *lab.Process) error {
+	const window, least, most = 2 * time.Second, 2, 30
+	last := time.Duration(0)
+	before, err := cpuTime(p)
+	for n := 0; err == nil && n < most; n++ {
+		if err := sleep(ctx, window); err != nil {
+			return err
+		}
+		var now time.Duration
+		if now, err = cpuTime(p); err != nil {
+			return err
+		}
+		used := now - before
+		if n >= least && used > last*9/10 {
+			return nil
+		}
+		before, last = now, used
+	}
+	return err
+}
 
 // watch sees what a program uses while nothing happens.
 func (s *stand) watch(ctx context.Context, m *kept, p *lab.Process) error {
