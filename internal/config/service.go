@@ -47,6 +47,7 @@ func (b *builder) buildService(raw *block[rawService]) {
 	b.buildServers(s)
 	b.buildFallback(s)
 	b.buildSourceNAT(s)
+	b.warnScheduling(s)
 	b.cfg.Balancer.Services = append(b.cfg.Balancer.Services, s.out)
 }
 
@@ -137,6 +138,27 @@ func (b *builder) buildScheduling(s *service) {
 		s.out.Flags |= pool.OnePacket
 		if !s.isMark() && !s.Protocol.bad && s.Protocol.v != "udp" {
 			b.add(s.OnePacket.at, "one_packet: it is for protocol udp, but the service has %s", s.Protocol.v)
+		}
+	}
+}
+
+// warnScheduling warns of two things that the kernel does and nobody expects.
+func (b *builder) warnScheduling(s *service) {
+	// ip_vs_sh_get and ip_vs_mh_get: a connection that is hashed to a server without
+	// weight has no server.
+	scheduler := s.out.Scheduler
+	if (scheduler == "sh" || scheduler == "mh") && s.out.Flags&pool.Sched1 == 0 && len(s.out.Servers) > 1 {
+		b.warn(s.at, "scheduler: %s refuses the clients of a server that has weight 0 or is at its upper threshold; write scheduler_flags: [%s-fallback] to send them to another one",
+			scheduler, scheduler)
+	}
+	// Such packets leave no entry by which the kernel could translate the answers,
+	// but for the engine's (ip_vs_new_conn_out).
+	if s.OnePacket.v && s.out.PersistenceEngine == "" {
+		for i := range s.out.Servers {
+			if s.out.Servers[i].Forward == pool.NAT {
+				b.warn(s.OnePacket.at, "one_packet: with forward: nat the answers reach the clients with the address of the server that sent them; use dr or tun, unless nobody waits for answers")
+				return
+			}
 		}
 	}
 }

@@ -43,6 +43,26 @@ func TestLargeAdverts(t *testing.T) {
 	}
 }
 
+func TestSchedulingWarnings(t *testing.T) {
+	for settings, want := range map[string]string{
+		"scheduler: sh": "write scheduler_flags: [sh-fallback]",
+		"scheduler: mh, scheduler_flags: [mh-port]":                                 "write scheduler_flags: [mh-fallback]",
+		"scheduler: mh, scheduler_flags: [mh-fallback]":                             "",
+		"protocol: udp, one_packet: true":                                           "answers reach the clients with the address of the server",
+		"protocol: udp, one_packet: true, forward: dr":                              "",
+		"protocol: udp, one_packet: true, persistence: {}, persistence_engine: sip": "",
+	} {
+		text := "services: [{name: a, address: 10.0.0.1:53, servers: [10.0.0.2, 10.0.0.3], " + settings + "}]"
+		cfg, err := parse("x", []byte(text), Options{ReadSecret: testSecret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" && len(cfg.Warnings) > 0 || want != "" && (len(cfg.Warnings) != 1 || !strings.Contains(cfg.Warnings[0].Message, want)) {
+			t.Errorf("%s: warnings %v, not %q", settings, cfg.Warnings, want)
+		}
+	}
+}
+
 // Warnings are in the order of errors, and a file with errors has none.
 func TestWarningsAreSorted(t *testing.T) {
 	const text = `routers:

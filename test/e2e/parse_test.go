@@ -15,6 +15,9 @@ func TestParseTable(t *testing.T) {
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
 UDP  10.0.0.100:53 rr
+SCTP 10.0.0.100:99 rr
+FWM  7 rr persistent 60
+FWM  8 IPv6 dh
 TCP  10.0.0.100:80 wrr persistent 300
   -> 10.0.1.12:80                 Tunnel  2      1          9         
   -> 10.0.1.11:80                 Masq    3      0          30        
@@ -41,7 +44,16 @@ TCP  0A000064:0050 wrr persistent 300 FFFFFFFF
 		}},
 		{Key: "udp 10.0.0.100:53", Scheduler: "rr"},
 	}
+	others := table{
+		{Key: "fwmark 7", Scheduler: "rr"},
+		{Key: "fwmark 8 inet6", Scheduler: "dh"},
+		{Key: "sctp 10.0.0.100:99", Scheduler: "rr"},
+	}
 	for name, text := range map[string]string{"ipvsadm": adm, "proc": proc} {
+		want := want
+		if name == "ipvsadm" {
+			want = append(others, want...).sort()
+		}
 		got, err := parseTable(text)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"baton/test/scene"
@@ -35,6 +37,7 @@ var scheduled = []struct {
 	{"twos", "twos", [3]int{1, 1, 1}, ""},
 	{"sh-port", "sh", [3]int{1, 1, 1}, "scheduler_flags: [sh-port]"},
 	{"sh-fallback", "sh", [3]int{1, 0, 1}, "scheduler_flags: [sh-fallback]"},
+	{"mh-fallback", "mh", [3]int{1, 1, 1}, "scheduler_flags: [mh-fallback]"},
 	{"mh-port", "mh", [3]int{1, 1, 1}, "scheduler_flags: [mh-port, mh-fallback]"},
 }
 
@@ -123,6 +126,33 @@ func testLeast(t *testing.T, f *scene.Farm) {
 	held.close(t, "s2")
 	more := hold(t, f, by("lc"), 2)
 	assertCounts(t, "lc after s2 has lost its connections", more.count(), 0, 2, 0)
+}
+
+// testReload takes servers out of services. Of mh, which is consistent, only the
+// clients of that server go elsewhere.
+func testReload(t *testing.T, f *scene.Farm) {
+	plain, before := bySource(t, f, by("mh")), bySource(t, f, by("mh-fallback"))
+	edit(t, f.Director, "{address: 10.0.1.12, weight: 1} # mh\n", "{address: 10.0.1.12, weight: 0} # mh\n")
+	edit(t, f.Director, "{address: 10.0.1.12, weight: 1} # mh-fallback\n", "{address: 10.0.1.12, weight: 0} # mh-fallback\n")
+	edit(t, f.Director, "{address: 10.0.1.12, weight: 1} # rr\n", "{address: 10.0.1.12, weight: 0} # rr\n")
+	edit(t, f.Director, "{address: 10.0.1.11, weight: 3} # wrr\n", "{address: 10.0.1.11, weight: 1} # wrr\n")
+	if st := hangUp(t, f.Director, reloaded); st.LastError != "" {
+		t.Fatal(st.LastError)
+	}
+	for client, server := range bySource(t, f, by("mh-fallback")) {
+		if server == "s2" || before[client] != "s2" && server != before[client] {
+			t.Errorf("mh: client %d went from %s to %s", client, before[client], server)
+		}
+	}
+	// Without mh-fallback the kernel has no server for those clients.
+	for client, server := range plain {
+		answer, err := f.Ask("tcp", scene.FrontClient(false, client), by("mh"))
+		if server == "s2" && !errors.Is(err, syscall.ECONNREFUSED) || server != "s2" && answer.Server != server {
+			t.Errorf("mh without mh-fallback: client %d went from %s to %+v, %v", client, server, answer, err)
+		}
+	}
+	assertCounts(t, "rr with 1, 0, 1", count(turns(t, f, by("rr"), 4)), 2, 0, 2)
+	assertCounts(t, "wrr with 1, 2, 1", count(turns(t, f, by("wrr"), 8)), 2, 4, 2)
 }
 
 // turns asks n times from one client and returns who answered, in order.

@@ -13,7 +13,7 @@ import (
 )
 
 // trafficHead is what the services of the farm stand under. The addresses come
-// from a router, as an operator would have it; nobody else is there to elect.
+// from a router, as an operator would have it.
 func trafficHead() string {
 	var more []string
 	for n := 101; n <= 106; n++ {
@@ -23,8 +23,8 @@ func trafficHead() string {
   - name: vips
     interface: eth0
     id: 51
-    priority: 200
-    advert_interval: 100ms
+    priority: 255 # nobody else is there to wait for
+    lease: 30s    # emulated processors stall
     addresses:
       - %s/24
       - {address: %s/24, interface: eth1}
@@ -58,11 +58,15 @@ func TestTraffic(t *testing.T) {
 	f.Director.Start()
 	must(t, f.Ready(patience))
 
+	got, err := f.Curl(netip.AddrPortFrom(scene.FrontVIP[0], 8080), 6)
+	must(t, err)
+	assertCounts(t, "curl, with checks", got, 3, 2, 1)
 	finish := beginThresholds(t, f)
 	t.Run("Ways", func(t *testing.T) { testWays(t, f) })
 	t.Run("Select", func(t *testing.T) { testSelect(t, f) })
 	t.Run("Schedulers", func(t *testing.T) { testSchedulers(t, f) })
 	t.Run("Limits", func(t *testing.T) { testLimits(t, f) })
+	t.Run("Reload", func(t *testing.T) { testReload(t, f) })
 	t.Run("Thresholds", finish)
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"baton/test/lab"
 )
 
@@ -223,4 +225,34 @@ func (v *Visitor) Reset() error {
 		}
 	}
 	return v.Close()
+}
+
+// MSS is how much the connection over TCP sends in one packet: what the path to
+// the other side takes, as far as the kernel has learnt it.
+func (v *Visitor) MSS() (int, error) {
+	tcp, ok := v.Conn.(*net.TCPConn)
+	if !ok {
+		return 0, errors.New("only a connection over TCP has an MSS")
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	mss := 0
+	controlErr := raw.Control(func(fd uintptr) {
+		mss, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG)
+	})
+	return mss, errors.Join(err, controlErr)
+}
+
+// Curl makes n requests with curl and counts who answered.
+func (f *Farm) Curl(service netip.AddrPort, n int) (map[string]int, error) {
+	out, err := f.Client.Run(context.Background(), "curl", "--silent", "--show-error", "--fail", "--max-time", "20",
+		fmt.Sprintf("http://%s/[1-%d]", service, n))
+	counts := map[string]int{}
+	for line := range strings.Lines(out) {
+		name, _, _ := strings.Cut(line, " ")
+		counts[name]++
+	}
+	return counts, err
 }
