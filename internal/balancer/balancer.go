@@ -116,11 +116,18 @@ func (b *Balancer) Run(ctx context.Context) error {
 	defer cancel()
 	work, stopWork := context.WithCancel(ctx)
 	defer stopWork()
-	// A stop does not wait for the end of what is under way in the kernel.
+	// A stop does not wait for what is under way in the kernel, nor compete with
+	// thousands of probes for the processor.
 	defer context.AfterFunc(b.stopped, stopWork)()
 	b.begin(work)
 	var runner sync.WaitGroup
-	runner.Go(func() { _ = b.options.Runner.Run(ctx, b.inbox.put) }) // its error is always nil
+	runner.Go(func() {
+		_ = b.options.Runner.Run(work, func(v check.Verdict) { // its error is always nil
+			if work.Err() == nil { // a probe that was broken off says nothing
+				b.inbox.put(v)
+			}
+		})
+	})
 	stop := b.loop(ctx, work)
 	cancel()
 	if stop != nil { // at once: thousands of probes may take their time to end
