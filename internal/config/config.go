@@ -3,6 +3,7 @@ package config
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"baton/internal/balancer"
 	"baton/internal/speaker"
@@ -45,6 +46,21 @@ type ConnectionSync struct {
 	Port      uint16
 	TTL       uint8
 	MaxLen    uint16 // bytes of one message; 0: the kernel's default
+	Timing    SyncTiming
+}
+
+// SyncTiming says when a connection is told to the other directors, in the terms
+// of the kernel (net.ipv4.vs.sync_*): when it changes its state, and at packets
+// from the client whose number modulo Period is Threshold, but not again before
+// Refresh has passed; then Retries more times, an eighth of Refresh apart. With
+// Period 0 it is told at every packet after Refresh, or, where that is 0, once, at
+// the packet with the number Threshold.
+type SyncTiming struct {
+	Written   bool // in the file; otherwise what an administrator has set holds
+	Threshold uint32
+	Period    uint32 // 0, or more than Threshold
+	Refresh   time.Duration
+	Retries   uint8 // 0–3
 }
 
 // API says where the control interface listens.

@@ -57,6 +57,10 @@ type rawConnectionSync struct {
 	Port      value[number]    `key:"port" range:"1..65535" default:"8848"`
 	TTL       value[number]    `key:"ttl" range:"1..255" default:"1"`
 	MaxLen    value[number]    `key:"maxlen" range:"1..65507"`
+	Threshold value[number]    `key:"threshold" range:"0..1000000" default:"2"`
+	Period    value[number]    `key:"period" range:"0..1000000" default:"3"`
+	Refresh   value[span]      `key:"refresh" range:"0s..1h" step:"1s" default:"10s"`
+	Retries   value[number]    `key:"retries" range:"0..3" default:"0"`
 }
 
 type rawSyncGroup struct {

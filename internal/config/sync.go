@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"baton/internal/speaker"
 	"baton/internal/vrrp"
@@ -28,16 +29,36 @@ func (b *builder) buildConnectionSync(r *router) {
 		TTL:       uint8(s.v.TTL.v),
 		MaxLen:    uint16(s.v.MaxLen.v),
 	}
+	out.Timing = b.syncTiming(&s.v)
 	if !s.v.ID.set {
 		out.ID = uint8(r.ID.v)
 	}
 	if len(b.syncs) > 0 && b.syncs[0].sync != out {
 		first := b.syncs[0]
-		b.add(s.at, "connection_sync: it differs from that of router %q at %s, and the kernel has one sync daemon; write the same interface, id, group, port, ttl and maxlen", first.router, first.at)
+		b.add(s.at, "connection_sync: it differs from that of router %q at %s, and the kernel has one sync daemon; write the same in both", first.router, first.at)
 	}
 	b.syncs = append(b.syncs, syncOwner{string(r.Name.v), out, s.at})
 	out.Router = string(r.Name.v)
 	b.cfg.ConnectionSync = append(b.cfg.ConnectionSync, out)
+}
+
+// syncTiming follows the kernel, which refuses a period that is not above the
+// threshold (proc_do_sync_threshold).
+func (b *builder) syncTiming(s *rawConnectionSync) SyncTiming {
+	if p := &s.Period; !s.Threshold.bad && !p.bad && p.v > 0 && s.Threshold.v >= p.v {
+		at := p.at
+		if !p.set {
+			at = s.Threshold.at
+		}
+		b.add(at, "threshold: %d is not less than the period of %d, so the kernel refuses it; allowed: less than the period, or period: 0", s.Threshold.v, p.v)
+	}
+	return SyncTiming{
+		Written:   s.Threshold.set || s.Period.set || s.Refresh.set || s.Retries.set,
+		Threshold: uint32(s.Threshold.v),
+		Period:    uint32(s.Period.v),
+		Refresh:   time.Duration(s.Refresh.v),
+		Retries:   uint8(s.Retries.v),
+	}
 }
 
 // checkSharedSync warns of routers that share the sync daemon and can have

@@ -63,7 +63,8 @@ func (d *Director) measure() metrics.Snapshot {
 	s := d.Snapshot()
 	problem, repairs := d.nat.shown()
 	return metrics.Snapshot{
-		Routers: s.Routers, Balancer: s.Balancer, SourceNAT: metrics.SourceNAT{Broken: problem != "", Repairs: repairs},
+		Routers: s.Routers, Balancer: s.Balancer, Sync: d.sync.roles(),
+		SourceNAT: metrics.SourceNAT{Broken: problem != "", Repairs: repairs},
 		Config: metrics.Config{Hash: s.Config.Hash, LastOK: s.Config.LastError == "", LastLoaded: s.Config.Loaded},
 	}
 }

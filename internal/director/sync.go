@@ -206,6 +206,17 @@ func (k *syncKeeper) shown() map[string]api.ConnectionSync {
 	return out
 }
 
+// roles is what the daemon is, for each router that it follows.
+func (k *syncKeeper) roles() map[string]ipvs.SyncRole {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := make(map[string]ipvs.SyncRole, len(k.spec.routers))
+	for _, name := range k.spec.routers {
+		out[name] = k.running
+	}
+	return out
+}
+
 // roleOf is what the daemon does for a router now. The caller holds the mutex.
 func (k *syncKeeper) roleOf(name string) ipvs.SyncRole {
 	if r := k.routers[name]; r != nil {

@@ -15,7 +15,7 @@ type syncSpec struct {
 	routers []string        // that it follows; empty: off
 	waits   map[string]bool // those that wait for the connections before they preempt
 	manage  bool            // the kernel's settings
-	settled bool            // and they were looked at
+	settled bool            // and they were looked at, or the file has them
 	every   time.Duration   // at which the table is read
 }
 
@@ -27,6 +27,7 @@ func syncSpecOf(cfg *config.Config) syncSpec {
 		every:  max(time.Second, cfg.Balancer.Resync),
 	}
 	for _, c := range cfg.ConnectionSync {
+		s.settled = c.Timing.Written // what the file says is seen to elsewhere
 		s.routers = append(s.routers, c.Router)
 		s.daemon = ipvs.SyncDaemon{
 			Interface: c.Interface, ID: c.ID, Group: c.Group, Port: c.Port, TTL: c.TTL, MaxLen: c.MaxLen,

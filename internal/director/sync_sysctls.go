@@ -1,19 +1,32 @@
 package director
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
+	"baton/internal/config"
 	"baton/internal/network"
 )
 
 const (
 	syncThresholdKey = "net.ipv4.vs.sync_threshold"
 	syncRefreshKey   = "net.ipv4.vs.sync_refresh_period"
+	syncRetriesKey   = "net.ipv4.vs.sync_retries"
 )
 
+// writtenSyncSysctls are the settings that the file asks for.
+func writtenSyncSysctls(t config.SyncTiming) []network.Sysctl {
+	const why = "connection_sync says so"
+	return []network.Sysctl{
+		{Key: syncRefreshKey, Value: strconv.FormatInt(int64(t.Refresh/time.Second), 10), Why: why},
+		{Key: syncThresholdKey, Value: fmt.Sprintf("%d %d", t.Threshold, t.Period), Why: why},
+		{Key: syncRetriesKey, Value: strconv.Itoa(int(t.Retries)), Why: why},
+	}
+}
+
 // neededSyncSysctls are the settings that the connection sync needs beside those
-// that the kernel begins with. Whoever has changed one of them knows why, and
+// that the kernel begins with, where the file says nothing. Whoever has changed one of them knows why, and
 // both are left as they are then.
 //
 // By default the kernel tells of a connection at its third packet from the client

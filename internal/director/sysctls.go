@@ -67,6 +67,9 @@ func neededIPVSSysctls(cfg *config.Config) []network.Sysctl {
 			Why: "UDP flows of a server that is taken out move to another one",
 		})
 	}
+	if len(cfg.ConnectionSync) > 0 && cfg.ConnectionSync[0].Timing.Written {
+		out = append(out, writtenSyncSysctls(cfg.ConnectionSync[0].Timing)...)
+	}
 	if anyService(cfg, func(s pool.Service) bool { return s.SourceNAT }) {
 		out = append(out, conntrack("without it the NAT of nftables does not see the connections of services with source_nat"))
 	} else if anyService(cfg, needsFTP) && ftpLoaded() {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"baton/internal/config"
 	"baton/internal/pool"
@@ -30,13 +31,34 @@ func TestNeededIPVSSysctls(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			cfg := &config.Config{}
 			cfg.Balancer.Services = tt.services
-			var got []string
-			for _, s := range neededIPVSSysctls(cfg) {
-				got = append(got, s.Key+"="+s.Value)
-			}
-			if !slices.Equal(got, tt.want) {
-				t.Errorf("%q, want %q", got, tt.want)
-			}
+			wantNeeded(t, cfg, tt.want...)
 		})
+	}
+}
+
+func wantNeeded(t *testing.T, cfg *config.Config, want ...string) {
+	t.Helper()
+	var got []string
+	for _, s := range neededIPVSSysctls(cfg) {
+		got = append(got, s.Key+"="+s.Value)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// What the file says of connection sync is kept; what it does not is set once, and
+// only where nobody else has set it.
+func TestWrittenSyncSysctls(t *testing.T) {
+	c := config.ConnectionSync{Router: "web", Timing: config.SyncTiming{Threshold: 3, Period: 100, Refresh: time.Minute, Retries: 1}}
+	wantNeeded(t, &config.Config{ConnectionSync: []config.ConnectionSync{c}})
+	if syncSpecOf(&config.Config{ConnectionSync: []config.ConnectionSync{c}}).settled {
+		t.Error("what the file does not say is not seen to")
+	}
+	c.Timing.Written = true
+	cfg := &config.Config{ConnectionSync: []config.ConnectionSync{c}}
+	wantNeeded(t, cfg, "net.ipv4.vs.sync_refresh_period=60", "net.ipv4.vs.sync_threshold=3 100", "net.ipv4.vs.sync_retries=1")
+	if !syncSpecOf(cfg).settled {
+		t.Error("what the file says is set against an administrator's settings")
 	}
 }

@@ -52,6 +52,9 @@ var (
 	trackWeight = gauge("track_weight",
 		"What an object that a router tracks adds to its priority.", "router", "track")
 
+	syncRole = gauge("connection_sync_role",
+		"What the kernel's connection sync daemon is for a virtual router: 0 off, 1 master, 2 backup, 3 both.", "router")
+
 	serviceUp = gauge("service_up",
 		"Whether a service has its quorum.", "service")
 	serviceQuorumWeight = gauge("service_quorum_weight",
@@ -101,7 +104,7 @@ var (
 // families are all that [scraper] makes, except the histogram.
 var families = []family{
 	routerState, routerPriority, routerAddressesHeld, routerResigned, routerTransitions, routerAdvertAge,
-	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters, addressConflicts, clockSkew, trackUp, trackWeight,
+	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters, addressConflicts, clockSkew, trackUp, trackWeight, syncRole,
 	serviceUp, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, checks,
 	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign, sourceNATRepairs,
 	problems, configHash, configLastReloadOK, configLastReloadTime, directorRestarts,

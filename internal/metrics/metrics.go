@@ -12,6 +12,7 @@ import (
 
 	"baton/internal/balancer"
 	"baton/internal/check"
+	"baton/internal/ipvs"
 	"baton/internal/speaker"
 )
 
@@ -27,6 +28,7 @@ type Config struct {
 type Snapshot struct {
 	Routers  speaker.Status
 	Balancer balancer.Status
+	Sync     map[string]ipvs.SyncRole // by router that has connection_sync
 	Config   Config
 
 	SourceNAT SourceNAT

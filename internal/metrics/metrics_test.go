@@ -18,6 +18,7 @@ import (
 
 	"baton/internal/balancer"
 	"baton/internal/check"
+	"baton/internal/ipvs"
 	"baton/internal/pool"
 	"baton/internal/speaker"
 	"baton/internal/vrrp"
@@ -75,6 +76,7 @@ func snapshot() Snapshot {
 			Drift:   1,
 			Checks:  []balancer.CheckCount{{Kind: "http", Code: check.L7OK, Count: 180000}, {Kind: "tcp", Code: check.L4CON, Count: 60}},
 		},
+		Sync:   map[string]ipvs.SyncRole{"web": ipvs.SyncMaster | ipvs.SyncBackup},
 		Config: Config{Hash: "1f2e3d4c5b6a", LastOK: true, LastLoaded: now.Add(-time.Hour)},
 	}
 }

@@ -36,6 +36,9 @@ func (c *scraper) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	s.add(problems, float64(faulty), "router")
+	for router, role := range snap.Sync {
+		s.add(syncRole, float64(role), router)
+	}
 	s.table(snap.Balancer)
 	s.sourceNAT(snap.SourceNAT)
 	s.config(snap.Config)
