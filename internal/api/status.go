@@ -109,6 +109,7 @@ type Service struct {
 	Fallback       *RealServer  `json:"fallback,omitempty"` // the server that serves while the quorum is lost
 	Since          time.Time    `json:"since"`
 	Reason         string       `json:"reason"`
+	Standby        bool         `json:"standby,omitempty"` // not programmed here: its address is elsewhere, and ipvs has standby: cold
 	Problem        string       `json:"problem,omitempty"` // the kernel's refusal
 	Servers        []RealServer `json:"servers"`
 }

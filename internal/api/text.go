@@ -128,6 +128,9 @@ func (p *printer) service(s Service, at time.Time) {
 	p.line(p.paint("SERVICE "+s.Name, bold), "  ", where, "  ", s.Scheduler, " ", forward, "  ",
 		p.paint(state, style), " for ", age(at, s.Since), ", weight ", strconv.FormatUint(s.Quorum.Weight, 10),
 		" (needs ", strconv.FormatUint(s.Quorum.Min, 10), ")")
+	if s.Standby {
+		p.line("  not programmed here: standby")
+	}
 	if !s.Up && s.Reason != "" {
 		p.line("  ", s.Reason)
 	}

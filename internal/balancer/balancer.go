@@ -68,7 +68,8 @@ type Balancer struct {
 	ended    chan struct{}      // closed when Run has returned
 	status   atomic.Pointer[Status]
 	owned    atomic.Pointer[[]pool.Key]
-	stopping sync.Mutex // held by a Stop after Run
+	routers  atomic.Pointer[map[string]bool] // that have their addresses here; nil: not known yet
+	stopping sync.Mutex                      // held by a Stop after Run
 
 	engine // of the goroutine of Run, and of a Stop after it
 }
@@ -206,6 +207,10 @@ func (i *inbox) put(v check.Verdict) {
 	i.mu.Lock()
 	i.verdicts = append(i.verdicts, v)
 	i.mu.Unlock()
+	i.poke()
+}
+
+func (i *inbox) poke() {
 	select {
 	case i.wake <- struct{}{}:
 	default:

@@ -40,6 +40,9 @@ type engine struct {
 	pool *pool.Pool
 	jobs map[pool.CheckID]check.Job // of the spec, and of servers that drain
 
+	routers map[string]bool   // that have their addresses here; nil: not known yet
+	found   map[pool.Key]bool // in the kernel when it was opened
+
 	drains  drains
 	book    book // since when and why things are as they are
 	kernel  Kernel
@@ -137,6 +140,7 @@ func (e *engine) loop(ctx, work context.Context) *command {
 			return nil
 		case <-e.b.inbox.wake:
 			e.hear(e.b.inbox.take())
+			e.heed()
 		case c := <-e.b.commands:
 			if c.reload == nil {
 				return &c

@@ -23,6 +23,8 @@ func (s ServiceStatus) Explain() []string {
 	}
 	out = append(out, s.census())
 	switch {
+	case s.Standby:
+		out = append(out, s.standby())
 	case s.FallbackActive:
 		out = append(out, fmt.Sprintf("Its clients get the fallback %s.", s.Fallback))
 	case !s.Up && s.Weight == 0:
@@ -39,6 +41,11 @@ func (s ServiceStatus) Explain() []string {
 		}
 	}
 	return out
+}
+
+// standby says why the service is not in the kernel.
+func (s ServiceStatus) standby() string {
+	return fmt.Sprintf("It is not programmed here: standby; router %s has its addresses elsewhere (ipvs: standby: cold).", s.Router)
 }
 
 // census counts the servers by state.
@@ -89,6 +96,8 @@ func (s ServerStatus) Explain(service ServiceStatus) []string {
 func (s ServerStatus) traffic(service ServiceStatus) string {
 	open := fmt.Sprintf("%d active and %d inactive connections", s.Active, s.Inactive)
 	switch {
+	case service.Standby:
+		return service.standby()
 	case !s.InKernel && s.State == Up && service.FallbackActive:
 		return "It gets no clients, because the service has lost its quorum and the fallback serves alone."
 	case !s.InKernel && s.State == Up && service.Problem != "":

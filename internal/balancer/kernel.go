@@ -44,7 +44,12 @@ func (e *engine) open(ctx context.Context) pool.Table {
 	e.table = ipvs.NewReconciler(sampled{k, e}, e.b.Owned(), e.b.log)
 	e.agenda.open, e.pause = time.Time{}, firstRetry
 	e.book.refresh()
-	return e.dump(ctx)
+	found := e.dump(ctx)
+	e.found = make(map[pool.Key]bool, len(found))
+	for i := range found {
+		e.found[found[i].Key] = true
+	}
+	return found
 }
 
 // sampler is a Kernel that can be read at bounded cost.
@@ -119,7 +124,7 @@ func (e *engine) apply(ctx context.Context, full bool) {
 func (e *engine) pass(ctx context.Context, full bool) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	want := e.pool.Table()
+	want := e.wanted()
 	e.tellOwned(want)
 	e.table.RemoveForeign(e.spec.RemoveForeign)
 	var a ipvs.Applied

@@ -71,6 +71,7 @@ func (e *engine) service(p *page) ServiceStatus {
 		FallbackActive: st.FallbackActive,
 		Since:          p.since,
 		Reason:         st.Reason,
+		Standby:        e.standby(spec),
 		Problem:        e.refusal(spec.Keys),
 		Servers:        make([]ServerStatus, len(st.Servers)+len(st.Leaving)),
 	}

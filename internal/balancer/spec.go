@@ -15,6 +15,7 @@ type Spec struct {
 	Resync        time.Duration // compare with the kernel this often; at least 100 ms
 	RemoveForeign bool          // remove services in the kernel that the spec does not name
 	Withdraw      bool          // remove the services at a planned stop
+	Cold          bool          // only services whose router has its addresses here, and those without one
 	Timeouts      Timeouts
 }
 

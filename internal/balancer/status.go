@@ -48,6 +48,8 @@ type ServiceStatus struct {
 	FallbackServer *ServerStatus  // nil: none
 	Since          time.Time
 	Reason         string
+	// Standby: it is not in the kernel, because its address is elsewhere.
+	Standby bool
 	// Problem is the kernel's refusal of this service in words, or empty.
 	Problem string
 	Servers []ServerStatus

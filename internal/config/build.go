@@ -87,6 +87,7 @@ func (b *builder) daemon() {
 		Resync:        time.Duration(ipvs.Resync.v),
 		RemoveForeign: ipvs.Foreign.v == "remove",
 		Withdraw:      ipvs.OnStop.v == "withdraw",
+		Cold:          ipvs.Standby.v == "cold",
 		Timeouts: balancer.Timeouts{
 			TCP:    time.Duration(timeouts.TCP.v),
 			TCPFin: time.Duration(timeouts.TCPFin.v),

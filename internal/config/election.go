@@ -63,6 +63,8 @@ func (b *builder) checkPreemption(r *router) {
 	switch {
 	case !r.Sync.set:
 		reason = "without connection_sync: there is no connection table to wait for"
+	case b.cfg.Balancer.Cold:
+		reason = "with ipvs: {standby: cold}: without services there is no table to see growing"
 	case never:
 		reason = "with preempt: false"
 	case r.isOwner():

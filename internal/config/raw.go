@@ -39,7 +39,7 @@ type rawIPVS struct {
 	Foreign  value[word]        `key:"foreign" oneof:"keep remove" default:"keep"`
 	Resync   value[span]        `key:"resync" range:"100ms..1h" default:"1s"`
 	OnStop   value[word]        `key:"on_stop" oneof:"withdraw keep" default:"withdraw"`
-	Standby  value[word]        `key:"standby" oneof:"warm" default:"warm"`
+	Standby  value[word]        `key:"standby" oneof:"warm cold" default:"warm"`
 }
 
 // The longest timeout is the kernel's for connections and templates: what still

@@ -37,6 +37,9 @@ func (b *builder) buildConnectionSync(r *router) {
 		first := b.syncs[0]
 		b.add(s.at, "connection_sync: it differs from that of router %q at %s, and the kernel has one sync daemon; write the same in both", first.router, first.at)
 	}
+	if b.cfg.Balancer.Cold && len(b.syncs) == 0 {
+		b.warn(s.at, "connection_sync: with ipvs: {standby: cold} the services come a moment after the addresses, and connections of which a packet comes in between are reset; use standby: warm")
+	}
 	b.syncs = append(b.syncs, syncOwner{string(r.Name.v), out, s.at})
 	out.Router = string(r.Name.v)
 	b.cfg.ConnectionSync = append(b.cfg.ConnectionSync, out)

@@ -39,7 +39,6 @@ var unsupportedKeys = map[string]map[string][]string{
 // unsupportedWords are the values that the format has and this version does not
 // support, by kind of block and key.
 var unsupportedWords = map[string][]string{
-	"ipvs.standby":  {"cold"},
 	"http.version":  {"2"},
 	"https.version": {"2"},
 }

@@ -41,6 +41,7 @@ func (d *Director) build(cfg *config.Config) error {
 	d.tracks.states = map[string][]speaker.TrackState{}
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})
 	d.sync = d.newSync(cfg)
+	d.owners = newOwners(d.pulse.status.Load, d.balancer.SetRouters)
 	d.settings = d.newSettings()
 	d.nat = d.newNAT()
 	d.api = api.NewServer(api.Options{

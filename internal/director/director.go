@@ -46,6 +46,7 @@ type Director struct {
 	// tracksServices: some router tracks a service.
 	tracksServices atomic.Bool
 	sync           *syncKeeper
+	owners         *owners
 	settings       *settings
 	nat            *natKeeper
 	collector      *metrics.Collector

@@ -65,7 +65,7 @@ func (d *Director) measure() metrics.Snapshot {
 	return metrics.Snapshot{
 		Routers: s.Routers, Balancer: s.Balancer, Sync: d.sync.roles(),
 		SourceNAT: metrics.SourceNAT{Broken: problem != "", Repairs: repairs},
-		Config: metrics.Config{Hash: s.Config.Hash, LastOK: s.Config.LastError == "", LastLoaded: s.Config.Loaded},
+		Config:    metrics.Config{Hash: s.Config.Hash, LastOK: s.Config.LastError == "", LastLoaded: s.Config.Loaded},
 	}
 }
 

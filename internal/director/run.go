@@ -39,6 +39,7 @@ func (d *Director) Run(ctx context.Context) error {
 	tracking.Go(func() { _ = d.tracker.Run(work) }) // always nil
 	tracking.Go(func() { d.watchQuorums(work) })
 	tracking.Go(func() { d.sync.run(work) })
+	tracking.Go(func() { d.owners.run(work) })
 	tracking.Go(func() { d.settings.run(work) })
 	tracking.Go(func() { d.nat.run(work) })
 	defer tracking.Wait()
@@ -91,7 +92,9 @@ func (d *Director) withdraw() error {
 	d.mu.Lock()
 	withdraw := d.cfg.Balancer.Withdraw
 	d.mu.Unlock()
-	if err := errors.Join(d.balancer.Stop(ctx), d.sync.stop(ctx, withdraw), d.nat.stop(withdraw)); err != nil {
+	// The services go after the sync daemon: they serve what still comes while the
+	// peers are told of the last connections.
+	if err := errors.Join(d.sync.stop(ctx, withdraw), d.balancer.Stop(ctx), d.nat.stop(withdraw)); err != nil {
 		return fmt.Errorf("planned stop: %w", err)
 	}
 	return nil
@@ -150,6 +153,7 @@ func (d *Director) greeted(h link.Hello) {
 
 // routerChanged takes a transition of a router.
 func (d *Director) routerChanged(t speaker.Transition) {
+	d.owners.transition(t)
 	d.sync.transition(t)
 	d.event(api.Event{
 		At: t.At, Kind: api.KindRouter, Name: t.Router,

@@ -223,13 +223,20 @@ func (k *syncKeeper) found(now time.Time, want ipvs.SyncDaemon, why string) {
 }
 
 // stop is the planned stop: where the services are withdrawn, the daemon ends,
-// too. Without, it runs on.
+// too. Without, it runs on. A daemon that was master a moment ago is given the time
+// to send what it has gathered.
 func (k *syncKeeper) stop(ctx context.Context, withdraw bool) error {
 	k.turn.Lock()
 	defer k.turn.Unlock()
 	k.ended = true
 	if !withdraw || !k.ours {
 		return nil
+	}
+	if last, ok := k.work.wanted[ipvs.SyncMaster]; ok && time.Since(last) < syncFlush {
+		select {
+		case <-time.After(syncFlush - time.Since(last)):
+		case <-ctx.Done():
+		}
 	}
 	if _, _, err := k.set(ctx, ipvs.SyncDaemon{}); err != nil {
 		return fmt.Errorf("%w; it may still run, and \"ipvsadm --stop-daemon\" ends it", err)

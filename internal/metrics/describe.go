@@ -57,6 +57,8 @@ var (
 
 	serviceUp = gauge("service_up",
 		"Whether a service has its quorum.", "service")
+	serviceProgrammed = gauge("service_programmed",
+		"Whether a service is to be in the kernel's table here; 0: standby.", "service")
 	serviceQuorumWeight = gauge("service_quorum_weight",
 		"Sum of the weights of the live servers of a service.", "service")
 	serviceQuorumMin = gauge("service_quorum_min",
@@ -105,7 +107,7 @@ var (
 var families = []family{
 	routerState, routerPriority, routerAddressesHeld, routerResigned, routerTransitions, routerAdvertAge,
 	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters, addressConflicts, clockSkew, trackUp, trackWeight, syncRole,
-	serviceUp, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, checks,
+	serviceUp, serviceProgrammed, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, checks,
 	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign, sourceNATRepairs,
 	problems, configHash, configLastReloadOK, configLastReloadTime, directorRestarts,
 }

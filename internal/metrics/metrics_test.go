@@ -67,7 +67,7 @@ func snapshot() Snapshot {
 				},
 			}, {
 				// The fallback is also an ordinary server: one series, not two.
-				Name: "mail", FallbackActive: true, Problem: "refused", FallbackServer: &fallback,
+				Name: "mail", Standby: true, FallbackActive: true, Problem: "refused", FallbackServer: &fallback,
 				Servers: []balancer.ServerStatus{fallback},
 			}},
 			Foreign: []balancer.ForeignService{{}},

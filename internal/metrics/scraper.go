@@ -140,6 +140,7 @@ func (s samples) sourceNAT(n SourceNAT) {
 
 func (s samples) service(svc balancer.ServiceStatus) {
 	s.flag(serviceUp, svc.Up, svc.Name)
+	s.flag(serviceProgrammed, !svc.Standby, svc.Name)
 	s.count(serviceQuorumWeight, svc.Weight, svc.Name)
 	s.count(serviceQuorumMin, svc.Quorum.Min, svc.Name)
 	s.flag(serviceFallbackActive, svc.FallbackActive, svc.Name)

@@ -104,10 +104,15 @@ func (p *Pool) indexChecks() {
 
 // Table returns the desired table, sorted. It is not to be changed; it stays as
 // it is when the pool changes.
-func (p *Pool) Table() Table {
-	t := make(Table, len(p.rows))
-	for i, r := range p.rows {
-		t[i] = r.service.row(r.key)
+func (p *Pool) Table() Table { return p.TableOf(func(*Service) bool { return true }) }
+
+// TableOf is [Pool.Table] for the services that are asked for.
+func (p *Pool) TableOf(is func(*Service) bool) Table {
+	t := make(Table, 0, len(p.rows))
+	for _, r := range p.rows {
+		if is(&r.service.spec) {
+			t = append(t, r.service.row(r.key))
+		}
 	}
 	return t
 }

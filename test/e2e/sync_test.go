@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,7 +60,9 @@ func repeater(t *testing.T, r *scene.RealServer) {
 	}()
 }
 
-// chats are connections through the VIP in which something is said all the time.
+// chats are connections through the VIP in which something is said all the time:
+// a line a second in each. One goroutine does it for all of them, for the machine
+// is slow.
 type chats struct {
 	t    *testing.T
 	s    *scene.Scene
@@ -66,25 +70,34 @@ type chats struct {
 	wg   sync.WaitGroup
 
 	mu     sync.Mutex
-	opened int
-	heard  map[int]time.Time // when each was answered last
+	all    []*chat
 	broken map[int]error
 }
 
+type chat struct {
+	id    int
+	conn  net.Conn
+	lines *bufio.Reader
+	said  string
+	heard atomic.Int64 // when it was answered last, in nanoseconds
+}
+
+func (c *chat) answered() time.Time { return time.Unix(0, c.heard.Load()) }
+
 func newChats(t *testing.T, s *scene.Scene) *chats {
-	c := &chats{t: t, s: s, stop: make(chan struct{}), heard: map[int]time.Time{}, broken: map[int]error{}}
+	c := &chats{t: t, s: s, stop: make(chan struct{}), broken: map[int]error{}}
+	c.wg.Go(c.talk)
 	t.Cleanup(c.end)
 	return c
 }
 
 // end closes all connections.
 func (c *chats) end() {
-	select {
-	case <-c.stop:
-	default:
-		close(c.stop)
-	}
+	close(c.stop)
 	c.wg.Wait()
+	for _, one := range c.all {
+		one.conn.Close()
+	}
 }
 
 // open opens another n connections.
@@ -105,48 +118,64 @@ func (c *chats) one() error {
 		return err
 	}
 	c.mu.Lock()
-	id := c.opened
-	c.opened++
-	c.mu.Unlock()
-	c.wg.Go(func() {
-		defer conn.Close()
-		c.talk(id, conn)
-	})
+	defer c.mu.Unlock()
+	c.all = append(c.all, &chat{id: len(c.all), conn: conn, lines: bufio.NewReader(conn)})
 	return nil
 }
 
-// talk says something every half second until the end.
-func (c *chats) talk(id int, conn net.Conn) {
-	lines := bufio.NewReader(conn)
-	for i := 0; ; i++ {
-		said := fmt.Sprintf("%d %d\n", id, i)
-		err := conn.SetDeadline(time.Now().Add(lab.Patience(patience)))
-		if err == nil {
-			_, err = io.WriteString(conn, said)
-		}
-		var answer string
-		if err == nil {
-			answer, err = lines.ReadString('\n')
-		}
-		if err == nil && answer != said {
-			err = fmt.Errorf("said %q, heard %q", said, answer)
-		}
-		c.mu.Lock()
-		if err != nil {
-			c.broken[id] = err
-		} else {
-			c.heard[id] = time.Now()
-		}
-		c.mu.Unlock()
-		if err != nil {
-			return
+// talk goes round until the end: everybody says something, then everybody
+// listens.
+func (c *chats) talk() {
+	for round := 0; ; round++ {
+		next := time.After(time.Second)
+		for _, act := range []func(*chat, int) error{(*chat).say, (*chat).hear} {
+			for _, one := range c.living() {
+				if err := act(one, round); err != nil {
+					c.mu.Lock()
+					c.broken[one.id] = err
+					c.mu.Unlock()
+				}
+			}
 		}
 		select {
 		case <-c.stop:
 			return
-		case <-time.After(500 * time.Millisecond):
+		case <-next:
 		}
 	}
+}
+
+func (c *chats) living() (out []*chat) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.all {
+		if c.broken[one.id] == nil {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+func (c *chat) say(round int) error {
+	if err := c.conn.SetDeadline(time.Now().Add(lab.Patience(patience))); err != nil {
+		return err
+	}
+	c.said = fmt.Sprintf("%d %d\n", c.id, round)
+	_, err := io.WriteString(c.conn, c.said)
+	return err
+}
+
+func (c *chat) hear(int) error {
+	if c.said == "" { // it was opened in the middle of the round
+		return nil
+	}
+	answer, err := c.lines.ReadString('\n')
+	if err == nil && answer != c.said {
+		err = fmt.Errorf("said %q, heard %q", c.said, answer)
+	}
+	c.said = ""
+	c.heard.Store(time.Now().UnixNano())
+	return err
 }
 
 // alive fails the test unless every connection is answered from now on.
@@ -159,9 +188,9 @@ func (c *chats) alive(what string) {
 		if len(c.broken) > 0 {
 			return nil
 		}
-		for id := range c.opened {
-			if !c.heard[id].After(since) {
-				return fmt.Errorf("%s: connection %d of %d is not answered", what, id, c.opened)
+		for _, one := range c.all {
+			if !one.answered().After(since) {
+				return fmt.Errorf("%s: connection %d of %d is not answered", what, one.id, len(c.all))
 			}
 		}
 		return nil
@@ -172,7 +201,7 @@ func (c *chats) alive(what string) {
 		c.t.Errorf("%s: connection %d: %v", what, id, err)
 	}
 	c.t.Logf("%s: %d of %d connections live, answered within %s",
-		what, c.opened-len(c.broken), c.opened, time.Since(since).Round(time.Millisecond))
+		what, len(c.all)-len(c.broken), len(c.all), time.Since(since).Round(time.Millisecond))
 }
 
 // known returns how many connections of the chat service a director has.
@@ -281,10 +310,12 @@ func when(events []api.Event, to string) (e api.Event, err error) {
 	return api.Event{}, errors.New("there is no event that leads to " + to)
 }
 
-const conversations = 30
+// conversations are how many connections have to survive, and more how many come
+// later.
+const conversations, more = 300, 30
 
-// TestConnectionSync moves the addresses in every way, and no connection that is
-// a few seconds old may break.
+// TestConnectionSync has everything happen that operators do, and what they fear,
+// and no connection that is a few seconds old may break.
 func TestConnectionSync(t *testing.T) {
 	t.Run("NAT", func(t *testing.T) { connectionSync(t, scene.NAT) })
 	t.Run("DR", func(t *testing.T) { connectionSync(t, scene.DR) })
@@ -308,6 +339,24 @@ func connectionSync(t *testing.T, forward scene.Forward) {
 		return nil
 	})
 
+	network := strings.TrimSuffix(s.Real[0].Address.Addr().String(), ".11")
+	edit(t, a, fmt.Sprintf("[%s.11, ", network), fmt.Sprintf("[{address: %s.11, weight: 7}, %s.20, ", network, network))
+	if st := hangUp(t, a, reloaded); st.LastError != "" {
+		t.Error(st.LastError)
+	}
+	talk.alive("reload")
+	child, err := a.Child()
+	must(t, err)
+	must(t, syscall.Kill(child, syscall.SIGKILL))
+	eventually(t, func() error {
+		if now, err := a.Child(); err != nil || now == child {
+			return fmt.Errorf("no new director: %w", err)
+		}
+		_, err := a.Status()
+		return err
+	})
+	talk.alive("death of the director process")
+
 	baton(t, a, "failover", "web")
 	eventually(t, func() error { return owner(s, b) })
 	talk.alive("baton failover")
@@ -318,7 +367,7 @@ func connectionSync(t *testing.T, forward scene.Forward) {
 	talk.alive("baton resume")
 	syncs(t, a, "master")
 
-	talk.open(conversations)
+	talk.open(more)
 	time.Sleep(syncFlush)
 	a.Crash()
 	eventually(t, func() error { return owner(s, b) })
@@ -340,7 +389,7 @@ func connectionSync(t *testing.T, forward scene.Forward) {
 	if waited < 13*time.Second || !master.At.After(inSync.At) {
 		t.Errorf("in sync after %s, master after %s", waited, master.At.Sub(restarted))
 	}
-	if want := fmt.Sprintf("the table has stopped growing at %d connections", 2*conversations); !strings.Contains(inSync.Reason, want) {
+	if want := fmt.Sprintf("the table has stopped growing at %d connections", conversations+more); !strings.Contains(inSync.Reason, want) {
 		t.Errorf("it was in sync because %q, not %q", inSync.Reason, want)
 	}
 	if text := baton(t, a, "explain", "router", "web"); !strings.Contains(text, "It tells the other directors of its connections on eth0 (id 51).") {
@@ -363,6 +412,15 @@ func connectionSync(t *testing.T, forward scene.Forward) {
 	if list := ipvsadm(t, a, "--list --daemon"); list != "" {
 		t.Errorf("after a planned stop runs %s", list)
 	}
+
+	// An upgrade where there is no peer: nobody serves for some seconds.
+	must(t, b.Stop())
+	if len(admTable(t, b)) > 0 {
+		t.Error("the services have outlived the planned stop")
+	}
+	b.Start()
+	eventually(t, func() error { return owner(s, b) })
+	talk.alive("restart without a peer")
 }
 
 // TestConnectionSyncBound has the table grow for longer than a director that
