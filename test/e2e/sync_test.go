@@ -265,6 +265,9 @@ func emptied(t *testing.T, d *scene.Director) {
 		}
 		return nil
 	})
+	// Left so, the connections of a server whose checks fail for a moment, as they do
+	// on a slow machine, would end.
+	run(t, d.Host, "sysctl", "-q", "-w", "net.ipv4.vs.expire_nodest_conn=0")
 }
 
 // syncScene is a scene in which the directors synchronise their connections.
