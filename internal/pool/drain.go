@@ -15,7 +15,7 @@ import (
 // this version; nil: it has no place to keep.
 func (s *service) leaver(b *server) *server {
 	keys := slices.DeleteFunc(slices.Clone(b.keysOf()), func(k Key) bool { return !slices.Contains(s.spec.Keys, k) })
-	if _, in := b.place(); !in || b.fallback || len(keys) == 0 {
+	if _, in := b.place(); !in || b.fallback || len(keys) == 0 || !s.keepsPlaces() {
 		return nil
 	}
 	return &server{spec: b.spec, service: s, leaving: true, found: b.found, keys: keys, state: Draining}
@@ -49,6 +49,9 @@ func (s *service) named(at netip.AddrPort) bool {
 // and that the service does not name, for one that was removed while the program
 // did not run.
 func (s *service) adoptStranger(k Key, r RealServer) {
+	if !s.keepsPlaces() {
+		return
+	}
 	for srv := range s.all() {
 		if srv.spec.At(k).AddrPort() == r.AddrPort() && slices.Contains(srv.keysOf(), k) {
 			return
@@ -89,7 +92,7 @@ func (s *server) judgeDraining(failing int) (changed bool) {
 		return s.released != before
 	}
 	_, s.seated = s.place()
-	s.released = !s.seated
+	s.released = !s.seated || !s.service.keepsPlaces()
 	s.adopted = false
 	s.service.touch()
 	s.set(Draining)

@@ -114,7 +114,7 @@ func (s *server) place() (weight uint32, in bool) {
 		// get one or the other by chance. A server of weight 0 gets no clients
 		// and only finishes what it has.
 		if s.service.fallbackServes() {
-			return 0, true
+			return 0, s.service.keepsPlaces()
 		}
 		return s.spec.Weight, true
 	case Down:
@@ -122,7 +122,7 @@ func (s *server) place() (weight uint32, in bool) {
 	case Draining:
 		return 0, !s.released
 	default:
-		return 0, s.seated
+		return 0, s.seated && s.service.keepsPlaces()
 	}
 }
 

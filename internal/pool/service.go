@@ -38,7 +38,9 @@ func newService(spec Service, before *service) *service {
 }
 
 // quiesces reports whether a server that fails keeps its place.
-func (s *service) quiesces() bool { return s.spec.OnFailure == Quiesce && !s.spec.Datagrams() }
+func (s *service) quiesces() bool {
+	return s.spec.OnFailure == Quiesce && !s.spec.Datagrams() && s.keepsPlaces()
+}
 
 // all yields the servers, those that are leaving, and the fallback.
 func (s *service) all() iter.Seq[*server] {
@@ -120,6 +122,9 @@ func (s *service) row(k Key) VirtualService {
 		PersistenceEngine:  s.spec.PersistenceEngine,
 		PersistenceSeconds: s.spec.PersistenceSeconds,
 		Servers:            s.realServers(k),
+	}
+	if s.diverts() {
+		v.Flags |= Sched1
 	}
 	if s.spec.PersistenceSeconds > 0 {
 		v.Flags |= Persistent
