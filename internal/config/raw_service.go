@@ -40,8 +40,8 @@ type rawServer struct {
 	Name    value[name]           `key:"name"`
 	Forward value[word]           `key:"forward" oneof:"nat dr tun"`
 	Tunnel  block[rawTunnel]      `key:"tunnel"`
-	Upper   value[number]         `key:"upper" range:"0..4294967295" default:"0"`
-	Lower   value[number]         `key:"lower" range:"0..4294967295" default:"0"`
+	Upper   value[number]         `key:"upper" range:"0..2147483647" default:"0"`
+	Lower   value[number]         `key:"lower" range:"0..2147483647" default:"0"`
 	Check   some[block[rawCheck]] `key:"check"`
 }
 

@@ -110,7 +110,7 @@ func (s step) difference() Difference {
 func settingsDetail(is, should pool.VirtualService) string {
 	var d detail
 	d.add("scheduler", is.Scheduler, should.Scheduler)
-	d.add("flags", fmt.Sprintf("%#x", uint32(is.Flags)), fmt.Sprintf("%#x", uint32(should.Flags)))
+	d.add("flags", flagsText(is), flagsText(should))
 	d.add("persistence timeout", is.PersistenceSeconds, should.PersistenceSeconds)
 	d.add("persistence netmask", is.PersistencePrefix, should.PersistencePrefix)
 	d.add("persistence engine", is.PersistenceEngine, should.PersistenceEngine)
@@ -121,10 +121,55 @@ func serverDetail(is, should pool.RealServer) string {
 	var d detail
 	d.add("weight", is.Weight, should.Weight)
 	d.add("forward", is.Forward, should.Forward)
-	d.add("tunnel", is.Tunnel, should.Tunnel)
+	d.add("tunnel", tunnelText(is), tunnelText(should))
 	d.add("upper", is.Upper, should.Upper)
 	d.add("lower", is.Lower, should.Lower)
 	return d.String()
+}
+
+// flagsText names flags as ipvsadm does.
+func flagsText(v pool.VirtualService) string {
+	fallback, port := "flag-1", "flag-2"
+	if v.Scheduler == "sh" || v.Scheduler == "mh" {
+		fallback, port = v.Scheduler+"-fallback", v.Scheduler+"-port"
+	}
+	var names []string
+	for _, f := range []struct {
+		flag pool.Flags
+		name string
+	}{{pool.Persistent, "persistent"}, {pool.OnePacket, "one-packet"}, {pool.Sched1, fallback}, {pool.Sched2, port}, {pool.Sched3, "flag-3"}} {
+		if v.Flags&f.flag != 0 {
+			names = append(names, f.name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// tunnelText names what packets to the server are wrapped in; empty: nothing.
+func tunnelText(s pool.RealServer) string {
+	if s.Forward != pool.TUN {
+		return ""
+	}
+	var text string
+	switch t := s.Tunnel; t.Type {
+	case pool.IPIP:
+		return "ipip"
+	case pool.GUE:
+		text = fmt.Sprintf("gue port %d", t.Port)
+	case pool.GRE:
+		text = "gre"
+	default:
+		text = fmt.Sprintf("type %d port %d", t.Type, t.Port)
+	}
+	switch s.Tunnel.Flags {
+	case 0:
+		return text
+	case 1:
+		return text + " csum"
+	case 2:
+		return text + " remcsum"
+	}
+	return fmt.Sprintf("%s flags %#x", text, s.Tunnel.Flags)
 }
 
 // detail collects the settings that differ.

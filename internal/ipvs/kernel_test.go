@@ -22,7 +22,11 @@ import (
 func newWorld() *fakeWorld { return &fakeWorld{kernel: newFakeKernel(), family: 0x1d} }
 
 // noModules refuses to load anything.
-func noModules() *modules { return newModules(false) }
+func noModules() *modules {
+	m := newModules(false)
+	m.there = func(string) bool { return false }
+	return m
+}
 
 func (w *fakeWorld) open(t *testing.T, m *modules) *Kernel {
 	t.Helper()
@@ -47,7 +51,7 @@ func TestOpenLoadsTheModule(t *testing.T) {
 	w := newWorld()
 	w.family = 0
 	var loaded []string
-	m := &modules{tried: map[string]bool{}, run: func(_ context.Context, name string) error {
+	m := &modules{tried: map[string]trial{}, run: func(_ context.Context, name string) error {
 		loaded, w.family = append(loaded, name), 0x1d
 		return nil
 	}}
@@ -135,7 +139,7 @@ func TestDumpReturnsNothingTwice(t *testing.T) {
 // that it had no room for it and otherwise in bounded time. Of what was not
 // answered nobody knows what became, and the next exchange is not confused by what
 // comes late.
-func TestLostAnswerToABatch(t *testing.T) {
+func TestD3LostAnswerToABatch(t *testing.T) {
 	for _, overrun := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld()
@@ -258,7 +262,8 @@ func TestWaitingForAnotherExchangeEndsWithTheContext(t *testing.T) {
 	})
 }
 
-func TestFamilyIsFoundAgain(t *testing.T) {
+// D2: the family is looked up again.
+func TestD2FamilyIsFoundAgain(t *testing.T) {
 	w := newWorld()
 	k := w.open(t, noModules())
 	w.family++ // ip_vs was unloaded and loaded again
@@ -285,7 +290,7 @@ func TestMissingSchedulerIsLoadedOnce(t *testing.T) {
 		return nil
 	}
 	var loaded []string
-	m := &modules{tried: map[string]bool{}, run: func(_ context.Context, name string) error {
+	m := &modules{tried: map[string]trial{}, run: func(_ context.Context, name string) error {
 		loaded = append(loaded, name)
 		if name == "ip_vs_nosuch" {
 			return errors.New("exit status 1")
@@ -296,11 +301,12 @@ func TestMissingSchedulerIsLoadedOnce(t *testing.T) {
 	k := w.open(t, m)
 	good, bad := service("tcp 10.0.0.100:80 mh", server("10.0.0.11:80 nat 1")), service("tcp 10.0.0.100:81 nosuch", server("10.0.0.11:80 nat 1"))
 	r := NewReconciler(k, nil, silent())
-	a := mustApply(t, r, table(good, bad))
+	also := service("tcp 10.0.0.101:80 mh", server("10.0.0.11:80 nat 1"))
+	a := mustApply(t, r, table(good, also, bad))
 	if err := a.Failed[bad.Key]; err == nil || !strings.Contains(err.Error(), `no scheduler "nosuch": modprobe ip_vs_nosuch`) || len(a.Failed) != 1 {
 		t.Errorf("failed %v", a.Failed)
 	}
-	assertTable(t, w.kernel, table(good))
+	assertTable(t, w.kernel, table(good, also))
 	bad.Flags = pool.OnePacket // a different wish is tried at once
 	mustApply(t, r, table(good, bad))
 	if d := cmp.Diff([]string{"ip_vs_mh", "ip_vs_nosuch"}, loaded); d != "" {
@@ -309,7 +315,7 @@ func TestMissingSchedulerIsLoadedOnce(t *testing.T) {
 }
 
 func TestModuleNames(t *testing.T) {
-	m := &modules{tried: map[string]bool{}, run: func(context.Context, string) error { return nil }}
+	m := &modules{tried: map[string]trial{}, run: func(context.Context, string) error { return nil }}
 	for name, ok := range map[string]bool{
 		"ip_vs": true, "ip_vs_wlc": true, "ip_vs_pe_sip": true, "ip_vs_": false,
 		"vfat": false, "ip_vs_a b": false, "-C/etc": false, "ip_vs_../x": false,

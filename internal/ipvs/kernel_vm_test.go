@@ -73,7 +73,7 @@ func autoload(t *testing.T, program string) {
 
 // D1 and D2 of moby/ipvs: a kernel without IPVS is an error, and one that gets
 // IPVS later is found.
-func TestVMOpenWithoutIPVS(t *testing.T) {
+func TestVMD1OpenWithoutIPVS(t *testing.T) {
 	autoload(t, "/bin/false") // ip_vs has the alias of its family
 	unload(t)
 	h := newHost(t)
@@ -95,7 +95,7 @@ func TestVMOpenWithoutIPVS(t *testing.T) {
 }
 
 // D1 and D2 again, for a handle that is open: the module may be replaced.
-func TestVMReloadedModuleIsFoundAgain(t *testing.T) {
+func TestVMD2ReloadedModuleIsFoundAgain(t *testing.T) {
 	h := newHost(t)
 	k := h.open(Options{})
 	want := worlds[2].table
@@ -183,8 +183,6 @@ func TestVMSchedulerModuleIsLoaded(t *testing.T) {
 	h.assertSaved(table(v, engine))
 }
 
-var schedulers = strings.Fields("rr wrr lc wlc lblc lblcr dh sh mh sed nq fo ovf twos")
-
 func TestVMEveryScheduler(t *testing.T) {
 	h := newHost(t)
 	k := h.open(Options{})
@@ -221,7 +219,7 @@ func TestVMEveryScheduler(t *testing.T) {
 
 // Every setting, written by us and read by ipvsadm; then written by ipvsadm from
 // its own saved form and read by us.
-func TestVMEverySettingBothWays(t *testing.T) {
+func TestVMD5D6D7EverySettingBothWays(t *testing.T) {
 	engine := persistent(service("udp 10.0.0.100:5060 rr"), 60, 32)
 	engine.PersistenceEngine = "sip" // D5
 	extra := []struct {
@@ -284,7 +282,7 @@ func TestVMThresholds(t *testing.T) {
 }
 
 // D4 of moby/ipvs: a server of the other family is what it is or is refused.
-func TestVMMixedFamilies(t *testing.T) {
+func TestVMD4MixedFamilies(t *testing.T) {
 	h := newHost(t)
 	k := h.open(Options{})
 	v4, v6 := service("tcp 10.0.0.100:80 wlc", server("[2001:db8::11]:80 nat 1")), service("tcp [2001:db8::100]:80 wlc", server("10.0.0.11:80 dr 1"))
@@ -305,7 +303,7 @@ func TestVMMixedFamilies(t *testing.T) {
 }
 
 // D3 of moby/ipvs: one handle, many goroutines.
-func TestVMConcurrentUse(t *testing.T) {
+func TestVMD3ConcurrentUse(t *testing.T) {
 	h := newHost(t)
 	k := h.open(Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -341,7 +339,7 @@ func TestVMConcurrentUse(t *testing.T) {
 }
 
 // D8 of moby/ipvs, and that the timeouts really arrive.
-func TestVMTimeouts(t *testing.T) {
+func TestVMD8Timeouts(t *testing.T) {
 	h := newHost(t)
 	k := h.open(Options{})
 	want := Timeouts{TCP: 15 * time.Minute, TCPFin: 2 * time.Minute, UDP: 5 * time.Minute}
@@ -449,19 +447,25 @@ func (h host) talk(server, virtual string, n int) {
 	}
 }
 
-// inside calls f on a thread in the namespace.
+// inside calls f on a thread in the namespace. The thread returns afterwards: one
+// that stayed, and did not end because it is the program's first, would hold the
+// namespace for ever.
 func (h host) inside(f func() error) {
 	h.t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := netns.Set(h.fd)
-		if err == nil {
-			err = f()
+	runtime.LockOSThread()
+	own, err := netns.Get()
+	if err == nil {
+		defer own.Close()
+		err = netns.Set(h.fd)
+	}
+	if err == nil {
+		err = f()
+		if back := netns.Set(own); back != nil {
+			h.t.Fatal(back) // still locked: the thread ends with the test
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+	}
+	runtime.UnlockOSThread()
+	if err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -1,9 +1,11 @@
 package ipvs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -11,26 +13,42 @@ import (
 	"time"
 )
 
-// modprobeTimeout bounds one run of modprobe. Loading ip_vs with what it needs
-// takes well below a second on real hardware.
-const modprobeTimeout = 15 * time.Second
+const (
+	// modprobeTimeout bounds one run of modprobe. Loading ip_vs with what it needs
+	// takes well below a second on real hardware.
+	modprobeTimeout = 15 * time.Second
+	// modprobeAgain is how long a failure to load a module stands before it is
+	// tried again: somebody may have installed it meanwhile.
+	modprobeAgain = time.Minute
+)
 
 // moduleName is what may be handed to modprobe. Names of schedulers come from a
 // configuration.
 var moduleName = regexp.MustCompile(`^ip_vs(_[a-z0-9_]{1,20})?$`)
 
-var errForbidden = errors.New("running modprobe is switched off")
+var (
+	errForbidden  = errors.New("running modprobe is switched off")
+	errLocked     = errors.New("this host loads no modules until it is started again (kernel.modules_disabled=1): have them loaded at boot, in /etc/modules-load.d")
+	errNoModprobe = errors.New("there is no modprobe on this host: install kmod, or have the modules loaded at boot")
+)
 
 // modules loads kernel modules.
 type modules struct {
-	run func(ctx context.Context, module string) error // nil: not allowed
+	run   func(ctx context.Context, module string) error // nil: not allowed
+	there func(module string) bool                       // in the kernel
 
 	mu    sync.Mutex
-	tried map[string]bool
+	tried map[string]trial
+}
+
+// trial is the last attempt to load a module.
+type trial struct {
+	at  time.Time
+	err error
 }
 
 func newModules(allowed bool) *modules {
-	m := &modules{tried: make(map[string]bool)}
+	m := &modules{there: moduleThere, tried: make(map[string]trial)}
 	if allowed {
 		m.run = modprobe
 	}
@@ -48,26 +66,36 @@ func (m *modules) load(ctx context.Context, module string) error {
 	return m.run(ctx, module)
 }
 
-// once is load for a module that has not been tried yet. It reports whether the
-// module was loaded by this call, so that repeating what failed makes sense.
-func (m *modules) once(ctx context.Context, module string) bool {
+// sometimes is load for what may be asked for again and again. loaded says that
+// this call has loaded the module, so that repeating what failed makes sense; err
+// is why the last attempt failed.
+func (m *modules) sometimes(ctx context.Context, module string) (loaded bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tried[module] {
-		return false
+	last, ok := m.tried[module]
+	if ok && time.Since(last.at) < modprobeAgain {
+		return false, last.err
 	}
-	m.tried[module] = true
-	return m.load(ctx, module) == nil
+	err = m.load(ctx, module)
+	m.tried[module] = trial{time.Now(), err}
+	return err == nil, err
 }
 
+// modprobe runs the program. Its own words say whether there is no such module,
+// or none that this kernel takes.
 func modprobe(ctx context.Context, module string) error {
+	if b, err := os.ReadFile("/proc/sys/kernel/modules_disabled"); err == nil && bytes.Equal(bytes.TrimSpace(b), []byte("1")) {
+		return errLocked
+	}
 	ctx, cancel := context.WithTimeout(ctx, modprobeTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, modprobePath(), "-q", "--", module).CombinedOutput()
-	if err == nil {
+	out, err := exec.CommandContext(ctx, modprobePath(), "--", module).CombinedOutput()
+	switch text := strings.TrimSpace(string(out)); {
+	case err == nil:
 		return nil
-	}
-	if text := strings.TrimSpace(string(out)); text != "" {
+	case errors.Is(err, exec.ErrNotFound):
+		return errNoModprobe
+	case text != "":
 		return fmt.Errorf("modprobe %s: %w: %s", module, err, text)
 	}
 	return fmt.Errorf("modprobe %s: %w", module, err)

@@ -13,7 +13,11 @@ import (
 // bits (ip_vs_add_service) and would silently store something else above 49.
 const persistenceMax = 31 * 24 * 60 * 60
 
-const weightMax = 1<<31 - 1 // weight is an int in the kernel (struct ip_vs_dest_user_kern)
+const (
+	weightMax = 1<<31 - 1 // weight is an int in the kernel (struct ip_vs_dest_user_kern)
+	// limitMax is the largest threshold; the kernel answers EINVAL to larger ones.
+	limitMax = 1<<31 - 1
+)
 
 // name is what the kernel's names of schedulers and engines look like.
 var name = regexp.MustCompile(`^[a-z0-9_]+$`)
@@ -154,6 +158,8 @@ func checkServer(s pool.RealServer) error {
 	switch {
 	case s.Weight > weightMax:
 		return fmt.Errorf("a weight of %d is out of range; allowed are 0 to %d", s.Weight, weightMax)
+	case s.Upper > limitMax || s.Lower > limitMax:
+		return fmt.Errorf("the limits upper %d and lower %d are out of range; allowed are 0 to %d connections", s.Upper, s.Lower, limitMax)
 	case s.Forward > pool.TUN:
 		return fmt.Errorf("forwarding %v cannot be configured; use nat, dr or tun", s.Forward)
 	}

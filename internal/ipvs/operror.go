@@ -25,7 +25,7 @@ func (e *OpError) Error() string {
 		return fmt.Sprintf("%v: %v", e.Op, e.Err)
 	}
 	if why := e.Op.why(errno); why != "" {
-		return fmt.Sprintf("%v: %s (%v)", e.Op, why, errno)
+		return fmt.Sprintf("%v: %s (%v)", e.Op, why, e.Err)
 	}
 	return fmt.Sprintf("%v: %v", e.Op, e.Err)
 }

@@ -217,10 +217,13 @@ func (p *pass) contradiction(op Op, err error) {
 	if !p.dumped {
 		return
 	}
-	// The dump has missed something, because the table was changed while it was
-	// read. What looked like drift was none, and what the next dump finds is not
-	// either.
-	p.unsure[k] = true
+	// The table was changed while it was read. What looked like drift was none.
+	// What is there although the dump has missed it may be as it should, so that
+	// what the next dump finds is no drift either; what is gone was deleted, which
+	// the next dump will find.
+	if errors.Is(err, syscall.EEXIST) {
+		p.unsure[k] = true
+	}
 	p.applied.Drift = slices.DeleteFunc(p.applied.Drift, func(d Difference) bool {
 		return d.Kind == Missing && (object{d.Key, d.Server}) == op.object()
 	})

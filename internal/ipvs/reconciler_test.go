@@ -78,29 +78,12 @@ func TestApplyMakesEveryWorldFromEveryOther(t *testing.T) {
 }
 
 func TestRandomWalk(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
+	w := newWalker(t, 1)
 	f := newFakeKernel()
-	r := NewReconciler(f, nil, silent())
-	for range 20 * len(worlds) {
-		to := worlds[rng.IntN(len(worlds))]
-		switch rng.IntN(4) {
-		case 0: // another program changes something; only a dump can know
-			disturb(rng, f)
-			a := mustApply(t, r, to.table)
-			if len(a.Failed) > 0 {
-				t.Fatalf("to %s: failed %v", to.name, a.Failed)
-			}
-		case 1: // the daemon starts again
-			r = NewReconciler(f, r.Owned(), silent())
-			assertClean(t, mustApply(t, r, to.table))
-		case 2:
-			assertClean(t, mustApply(t, r, to.table))
-		case 3:
-			assertClean(t, mustChange(t, r, to.table))
-		}
-		assertTable(t, f, to.table)
-		assertSilent(t, mustApply(t, r, to.table))
-	}
+	walk(t, w, walkLength(t, 2000), f, func() { disturb(w.Rand, f) }, func(want pool.Table, r *Reconciler) {
+		assertTable(t, f, want)
+		assertSilent(t, mustApply(t, r, want))
+	})
 }
 
 // disturb does one thing that another program could do to our services.
@@ -344,6 +327,39 @@ func TestDumpThatMissesAService(t *testing.T) {
 	assertSilent(t, mustApply(t, r, want))
 }
 
+// vanishing is a table in which a service is deleted while it is dumped, between
+// the list of services and that of its servers.
+type vanishing struct {
+	*fakeKernel
+	key pool.Key // zero: none
+}
+
+func (v *vanishing) Dump(ctx context.Context) ([]Service, error) {
+	list, err := v.fakeKernel.Dump(ctx)
+	for i := range list {
+		if list[i].Key() == v.key {
+			list[i].Servers = nil
+			delete(v.services, v.key)
+		}
+	}
+	v.key = pool.Key{}
+	return list, err
+}
+
+func TestServiceDeletedDuringADumpIsDriftOnce(t *testing.T) {
+	want := many(3, 4)
+	v := &vanishing{fakeKernel: newFakeKernel()}
+	r := NewReconciler(v, nil, silent())
+	mustApply(t, r, want)
+	v.key = want[1].Key
+	a := mustApply(t, r, want)
+	if len(a.Failed) != 0 || len(a.Drift) != 1 || a.Drift[0].String() != want[1].Key.String()+": service missing" {
+		t.Errorf("failed %v, drift %v", a.Failed, a.Drift)
+	}
+	assertTable(t, v.fakeKernel, want)
+	assertSilent(t, mustApply(t, r, want))
+}
+
 func TestOneFailureAffectsOneServiceOnly(t *testing.T) {
 	bad := service("tcp 10.0.0.100:80 lblc", server("10.0.0.11:80 nat 1"))
 	good := service("tcp 10.0.0.100:81 wlc", server("10.0.0.11:81 nat 1"))
@@ -494,6 +510,7 @@ func TestInvalidServiceIsReportedAndLeftAsItIs(t *testing.T) {
 		"weight":       {func(v *pool.VirtualService) { v.Servers = []pool.RealServer{server("10.0.0.11:80 nat 2147483648")} }, "weight"},
 		"local":        {func(v *pool.VirtualService) { v.Servers = []pool.RealServer{{Address: v.Address, Forward: pool.Local}} }, "use nat, dr or tun"},
 		"zone":         {func(v *pool.VirtualService) { v.Servers = []pool.RealServer{server("[fe80::1%eth0]:80 dr 1")} }, "zone"},
+		"limit":        {func(v *pool.VirtualService) { v.Servers = []pool.RealServer{limited(v.Servers[0], 1, limitMax+1)} }, "allowed are 0 to 2147483647 connections"},
 		"no address":   {func(v *pool.VirtualService) { v.Servers = []pool.RealServer{{}} }, "missing"},
 		"server twice": {func(v *pool.VirtualService) { v.Servers = append(slices.Clone(v.Servers), v.Servers[0]) }, "twice"},
 	} {

@@ -4,7 +4,7 @@ package ipvs
 
 import (
 	"context"
-	"math/rand/v2"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -12,31 +12,30 @@ import (
 	"baton/internal/pool"
 )
 
+// What the kernel holds after each transition is what was wanted, in the eyes of
+// ipvsadm and in ours, and then there is nothing more to write. BATON_IPVS_WALK is
+// the number of transitions.
 func TestVMRandomWalk(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
+	w := newWalker(t, 3)
+	w.schedulers = available(schedulers)
 	h := newHost(t)
-	k := h.open(Options{})
-	r := NewReconciler(k, nil, silent())
-	for i := range 100 {
-		to := worlds[rng.IntN(len(worlds))]
-		switch rng.IntN(5) {
-		case 0: // another program clears the table
-			h.ipvsadm("-C")
-			if a := mustApply(t, r, to.table); len(a.Failed) > 0 {
-				t.Fatalf("step %d to %s: failed %v", i, to.name, a.Failed)
-			}
-		case 1: // the daemon starts again
-			r = NewReconciler(k, r.Owned(), silent())
-			assertClean(t, mustApply(t, r, to.table))
-		case 2:
-			assertClean(t, mustApply(t, r, to.table))
-		default:
-			assertClean(t, mustChange(t, r, to.table))
+	h.run("sh", "-c", "ip addr add 10.0.0.77/32 dev lo && ip addr add 2001:db8::77/128 dev lo")
+	walk(t, w, walkLength(t, 60), h.open(Options{}), func() { h.ipvsadm("-C") }, func(want pool.Table, r *Reconciler) {
+		h.assertSaved(want)
+		a := mustApply(t, r, want)
+		assertSilent(t, a)
+		assertSame(t, a.Services, want)
+	})
+}
+
+// available returns the schedulers that this kernel was built with.
+func available(all []string) (list []string) {
+	for _, s := range all {
+		if exec.Command("modinfo", "ip_vs_"+s).Run() == nil {
+			list = append(list, s)
 		}
-		h.assertSaved(to.table)
-		assertDumped(t, k, to.table)
-		assertSilent(t, mustApply(t, r, to.table))
 	}
+	return list
 }
 
 func TestVMAdoptsWhatIsThere(t *testing.T) {

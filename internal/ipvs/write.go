@@ -162,13 +162,18 @@ func (c *conn) answers(ctx context.Context, waiting map[uint32]int, last uint32,
 // through the program in /proc/sys/kernel/modprobe, which may be unset.
 func (k *Kernel) provide(ctx context.Context, ops []Op, errs []error) []int {
 	loaded := make(map[pool.Key]bool)
+	fresh := make(map[string]bool) // modules loaded now, for all services that need them
 	for i, op := range ops {
 		if op.Kind.ofServer() || !errors.Is(errs[i], syscall.ENOENT) {
 			continue
 		}
 		for _, module := range op.modules() {
-			if k.modules.once(ctx, module) {
+			ok, err := k.modules.sometimes(ctx, module)
+			fresh[module] = fresh[module] || ok
+			if fresh[module] {
 				loaded[op.Service.Key] = true
+			} else if err != nil {
+				errs[i] = fmt.Errorf("%w; %w", errs[i], err)
 			}
 		}
 	}
