@@ -74,6 +74,9 @@ func (s Service) problems() (serious, strange []string) {
 	if s.Problem != "" {
 		serious = append(serious, at+s.Problem)
 	}
+	if s.Lacking != "" {
+		serious = append(serious, at+s.Lacking)
+	}
 	if s.Up {
 		down := 0
 		for _, srv := range s.Servers {

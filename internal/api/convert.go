@@ -101,7 +101,7 @@ func fromService(s balancer.ServiceStatus) Service {
 		Scheduler: s.Scheduler, Forward: s.Forward.String(), SourceNAT: s.SourceNAT, Up: s.Up,
 		Quorum:         Quorum{Min: s.Quorum.Min, Hysteresis: s.Quorum.Hysteresis, Weight: s.Weight},
 		FallbackActive: s.FallbackActive,
-		Since:          s.Since.UTC(), Reason: s.Reason, Standby: s.Standby, Problem: s.Problem,
+		Since:          s.Since.UTC(), Reason: s.Reason, Standby: s.Standby, Problem: s.Problem, Lacking: s.Lacking,
 		Servers: make([]RealServer, len(s.Servers)),
 	}
 	for i, srv := range s.Servers {

@@ -12,6 +12,7 @@ const (
 	KindServer  Kind = "server"
 	KindConfig  Kind = "config"
 	KindProcess Kind = "process"
+	KindTable   Kind = "ipvs" // the kernel's virtual server table as a whole
 )
 
 // Event is something that happened.

@@ -111,6 +111,7 @@ type Service struct {
 	Reason         string       `json:"reason"`
 	Standby        bool         `json:"standby,omitempty"` // not programmed here: its address is elsewhere, and ipvs has standby: cold
 	Problem        string       `json:"problem,omitempty"` // the kernel's refusal
+	Lacking        string       `json:"lacking,omitempty"` // what the kernel misses beside the service
 	Servers        []RealServer `json:"servers"`
 }
 

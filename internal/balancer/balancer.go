@@ -20,6 +20,7 @@ type Kernel interface {
 	Write(ctx context.Context, ops []ipvs.Op) []error
 	Timeouts(ctx context.Context) (ipvs.Timeouts, error)
 	SetTimeouts(ctx context.Context, t ipvs.Timeouts) error
+	Lacking(ctx context.Context, t pool.Table) map[pool.Key]error
 }
 
 var _ Kernel = (*ipvs.Kernel)(nil)
@@ -50,12 +51,16 @@ type Options struct {
 	// OnTransition hears of each change of a service or server, in order; nil:
 	// nobody hears.
 	OnTransition func(Transition)
-	Log          *slog.Logger // nil: discard
+	// OnDrift hears that somebody else had changed our services in the kernel, and
+	// what: once for a pass that found something, and at most thirty times in a row
+	// and every ten seconds; nil: nobody hears.
+	OnDrift func(Drift)
+	Log     *slog.Logger // nil: discard
 }
 
 // Balancer keeps the kernel's virtual server table equal to its spec and the
 // verdicts of the checks. Its exported methods are safe for concurrent use.
-// OnOwned, OnDrains and OnTransition are called from the goroutine of Run: they must not
+// OnOwned, OnDrains, OnTransition and OnDrift are called from the goroutine of Run: they must not
 // block and not call the balancer, except for Status and Owned.
 type Balancer struct {
 	options Options

@@ -48,6 +48,7 @@ type engine struct {
 	kernel  Kernel
 	table   *ipvs.Reconciler // of kernel; nil without one
 	view    view             // what was last seen in the kernel and done to it
+	drifts  drifts           // what others did to it, until it is told
 	agenda  agenda
 	pause   time.Duration // before the next attempt to open the kernel's table
 	expense time.Duration // of the last pass

@@ -21,6 +21,9 @@ func (s ServiceStatus) Explain() []string {
 	if s.SourceNAT {
 		out = append(out, "Its servers see this director's address instead of the client's (source_nat).")
 	}
+	if s.Lacking != "" {
+		out = append(out, "The kernel misses something that it needs: "+s.Lacking)
+	}
 	out = append(out, s.census())
 	switch {
 	case s.Standby:

@@ -151,6 +151,12 @@ func TestExplainService(t *testing.T) {
 		edit func(*ServiceStatus)
 		want string
 	}{
+		{"lacking", func(s *ServiceStatus) {
+			s.Servers, s.Lacking = s.Servers[:1], "the helper is not loaded: modprobe ip_vs_ftp"
+		}, `Service web is up since 2026-11-05 12:00:00: live weight 1 of a quorum of 1.
+The kernel misses something that it needs: the helper is not loaded: modprobe ip_vs_ftp
+Of its 1 server 1 is up.
+It goes down when the weights of its live servers are less than 1; now they are 1.`},
 		{"up", func(s *ServiceStatus) { s.Servers = s.Servers[:1] }, `Service web is up since 2026-11-05 12:00:00: live weight 1 of a quorum of 1.
 Of its 1 server 1 is up.
 It goes down when the weights of its live servers are less than 1; now they are 1.`},

@@ -26,6 +26,7 @@ type fakeKernel struct {
 	timeouts ipvs.Timeouts
 	refuse   map[pool.Key]error // changes of these services fail
 	dumpErr  error
+	lacking  map[pool.Key]error
 	told     func() []pool.Key // what OnOwned was told
 
 	batches  int       // calls of Write
@@ -132,6 +133,12 @@ func (k *fakeKernel) SetTimeouts(_ context.Context, t ipvs.Timeouts) error {
 	k.timeouts = t
 	k.settings++
 	return nil
+}
+
+func (k *fakeKernel) Lacking(context.Context, pool.Table) map[pool.Key]error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lacking
 }
 
 func (k *fakeKernel) Close() error {

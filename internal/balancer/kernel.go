@@ -19,6 +19,8 @@ type view struct {
 	foreign  []ForeignService
 	wanted   pool.Table         // that the last successful pass brought about
 	failed   map[pool.Key]error // except for these
+	lacking  map[pool.Key]error // these are there and still cannot serve
+	timeouts Timeouts           // that were set, or found right
 	problem  string             // why the table cannot be kept, or empty
 	writes   map[string]uint64
 	drift    uint64
@@ -101,6 +103,17 @@ func (e *engine) setProblem(problem string) {
 	e.view.problem = problem
 }
 
+// setLacking takes note of the services that the kernel cannot serve although it
+// has them, and logs each once.
+func (e *engine) setLacking(lacking map[pool.Key]error) {
+	for _, k := range slices.SortedFunc(maps.Keys(lacking), pool.Key.Compare) {
+		if e.view.lacking[k] == nil {
+			e.b.log.Warn("a virtual service needs more than the kernel has", "service", k.String(), "error", lacking[k])
+		}
+	}
+	e.view.lacking = lacking
+}
+
 // apply makes the kernel's table what the pool wants: by a comparison with all
 // that is there (full), or by writing what has changed since the last pass.
 func (e *engine) apply(ctx context.Context, full bool) {
@@ -138,6 +151,7 @@ func (e *engine) pass(ctx context.Context, full bool) {
 	if err == nil {
 		e.view.wanted, e.view.failed = want, a.Failed
 		if full {
+			e.setLacking(e.kernel.Lacking(ctx, want))
 			err = e.keepTimeouts(ctx)
 		}
 	}
@@ -147,6 +161,7 @@ func (e *engine) pass(ctx context.Context, full bool) {
 	case ctx.Err() == nil || ctx.Err() == context.DeadlineExceeded: // not at our own end
 		e.setProblem(err.Error())
 	}
+	e.tellDrift()
 	e.tellOwned(want)
 }
 
@@ -168,6 +183,7 @@ func (e *engine) account(a ipvs.Applied, dumped bool) {
 		v.writes[op.String()] += uint64(n)
 	}
 	v.drift += uint64(len(a.Drift))
+	e.drifts.found(a.Drift, a.Failed)
 }
 
 // leftover says what cannot be removed, for no service of the spec stands for it
@@ -220,13 +236,21 @@ func (e *engine) keepTimeouts(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the kernel's connection timeouts: %w", err)
 	}
-	same := func(want, have time.Duration) bool { return want == 0 || want == have }
-	if same(want.TCP, have.TCP) && same(want.TCPFin, have.TCPFin) && same(want.UDP, have.UDP) {
+	wrong := want.unlike(Timeouts(have))
+	kept := e.view.timeouts == want
+	e.view.timeouts = want
+	if len(wrong) == 0 {
 		return nil
+	}
+	e.view.timeouts = Timeouts{} // until they are set
+	if kept {
+		e.view.drift++
+		e.drifts.add("connection timeouts changed: " + strings.Join(wrong, "; "))
 	}
 	if err := e.kernel.SetTimeouts(ctx, ipvs.Timeouts(want)); err != nil {
 		return fmt.Errorf("set the kernel's connection timeouts: %w", err)
 	}
+	e.view.timeouts = want
 	e.view.writes["set_timeouts"]++
 	return nil
 }

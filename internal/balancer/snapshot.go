@@ -24,7 +24,7 @@ func (e *engine) publish(all bool) {
 		Drift:    e.view.drift,
 	}
 	for i, p := range e.book.pages {
-		if p.shown == nil || p.shown.Problem != e.refusal(p.state.Spec.Keys) {
+		if p.shown == nil || p.shown.Problem != firstOf(e.view.failed, p.state.Spec.Keys) {
 			st := e.service(p)
 			p.shown = &st
 		}
@@ -72,7 +72,8 @@ func (e *engine) service(p *page) ServiceStatus {
 		Since:          p.since,
 		Reason:         st.Reason,
 		Standby:        e.standby(spec),
-		Problem:        e.refusal(spec.Keys),
+		Problem:        firstOf(e.view.failed, spec.Keys),
+		Lacking:        firstOf(e.view.lacking, spec.Keys),
 		Servers:        make([]ServerStatus, len(st.Servers)+len(st.Leaving)),
 	}
 	for i, srv := range st.All() {
@@ -89,10 +90,10 @@ func (e *engine) service(p *page) ServiceStatus {
 	return out
 }
 
-// refusal returns the kernel's refusal of one of a service's keys, or nothing.
-func (e *engine) refusal(keys []pool.Key) string {
+// firstOf returns the error of one of a service's keys, or nothing.
+func firstOf(errs map[pool.Key]error, keys []pool.Key) string {
 	for _, k := range keys {
-		if err := e.view.failed[k]; err != nil {
+		if err := errs[k]; err != nil {
 			return err.Error()
 		}
 	}

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"fmt"
 	"time"
 
 	"baton/internal/check"
@@ -22,3 +23,16 @@ type Spec struct {
 // Timeouts are the kernel's idle timeouts of connections, whole seconds; zero
 // leaves the kernel's as it is.
 type Timeouts struct{ TCP, TCPFin, UDP time.Duration }
+
+// unlike says in words in which the kernel's timeouts are not as wanted.
+func (t Timeouts) unlike(have Timeouts) (out []string) {
+	for _, one := range []struct {
+		name       string
+		want, have time.Duration
+	}{{"tcp", t.TCP, have.TCP}, {"tcp_fin", t.TCPFin, have.TCPFin}, {"udp", t.UDP, have.UDP}} {
+		if one.want != 0 && one.want != one.have {
+			out = append(out, fmt.Sprintf("%s %s, not %s", one.name, one.have, one.want))
+		}
+	}
+	return out
+}

@@ -52,6 +52,9 @@ type ServiceStatus struct {
 	Standby bool
 	// Problem is the kernel's refusal of this service in words, or empty.
 	Problem string
+	// Lacking says what the kernel misses beside the service, so that its clients
+	// are not served although it is there as wanted, or is empty.
+	Lacking string
 	Servers []ServerStatus
 }
 

@@ -35,8 +35,8 @@ func (d *Director) build(cfg *config.Config) error {
 		d.log.Warn("since when servers drain is not known; their time counts from now", "error", err)
 	}
 	d.balancer = balancer.New(balancer.Options{
-		Open: d.openIPVS, Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged, Log: d.log,
-		Drains: drains, OnDrains: d.keepDrains, ClientsReturn: clientsReturn,
+		Open: d.openIPVS, Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged,
+		OnDrift: d.tableDrifted, Log: d.log, Drains: drains, OnDrains: d.keepDrains, ClientsReturn: clientsReturn,
 	}, cfg.Balancer)
 	d.tracks.states = map[string][]speaker.TrackState{}
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})
@@ -82,6 +82,15 @@ func (d *Director) poolChanged(t balancer.Transition) {
 		e.Kind, e.Server = api.KindServer, t.Server
 	}
 	d.event(e)
+}
+
+// tableDrifted enters into the history what somebody else had done to the kernel's
+// table; the balancer has counted it and written it to the log.
+func (d *Director) tableDrifted(drift balancer.Drift) {
+	d.event(api.Event{
+		At: drift.At, Kind: api.KindTable, Name: "table",
+		From: "changed by somebody else", To: drift.Outcome(), Reason: drift.String(),
+	})
 }
 
 // openScrape opens the listener for Prometheus.

@@ -62,6 +62,7 @@ func (d *Director) Snapshot() api.Snapshot {
 func (d *Director) measure() metrics.Snapshot {
 	s := d.Snapshot()
 	problem, repairs := d.nat.shown()
+	s.Balancer.Drift += d.sync.losses()
 	return metrics.Snapshot{
 		Routers: s.Routers, Balancer: s.Balancer, Sync: d.sync.roles(),
 		SourceNAT: metrics.SourceNAT{Broken: problem != "", Repairs: repairs},

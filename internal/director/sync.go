@@ -20,7 +20,7 @@ const (
 	// Transitions come beside it, at once.
 	syncTick = 500 * time.Millisecond
 	// syncRecheck is how soon a daemon that somebody has stopped runs again.
-	syncRecheck = 3 * time.Second
+	syncRecheck = time.Second
 	// syncFlush is how long a change of roles takes. A master daemon sends a
 	// connection after up to two seconds (IPVS_SYNC_FLUSH_TIME) and looks for such
 	// once a second (IPVS_SYNC_CHECK_PERIOD); what it has not sent when it is
@@ -215,6 +215,13 @@ func (k *syncKeeper) roles() map[string]ipvs.SyncRole {
 		out[name] = k.running
 	}
 	return out
+}
+
+// losses is how often a daemon was found stopped or changed.
+func (k *syncKeeper) losses() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lost
 }
 
 // roleOf is what the daemon does for a router now. The caller holds the mutex.

@@ -117,7 +117,7 @@ func (s samples) table(t balancer.Status) {
 	refused := 0
 	for _, svc := range t.Services {
 		s.service(svc)
-		if svc.Problem != "" {
+		if svc.Problem != "" || svc.Lacking != "" {
 			refused++
 		}
 	}
