@@ -85,15 +85,6 @@ func (v *virtual) server(address string) *server {
 // partOf returns an error if another table does not have all of this one.
 func (t table) partOf(have table) error { return have.missing(t) }
 
-// exactly returns an error if another table is not this one; connections do not
-// count.
-func (t table) exactly(have table) error {
-	if diff := cmp.Diff(t.idle(), have.idle()); diff != "" {
-		return fmt.Errorf("(-want +got):\n%s", diff)
-	}
-	return nil
-}
-
 // missing says what of want is not there as it should be; connections do not
 // count.
 func (t table) missing(want table) error {
