@@ -28,6 +28,8 @@ const (
 	cmdGetConfig  = 13
 	cmdSetInfo    = 14 // the kernel's name for the answer to cmdGetInfo
 	cmdGetInfo    = 15
+	cmdZero       = 16
+	cmdFlush      = 17
 )
 
 // Attributes of a command, IPVS_CMD_ATTR_*.

@@ -341,19 +341,19 @@ func TestClosedKernel(t *testing.T) {
 }
 
 func TestTimeoutsAreChecked(t *testing.T) {
-	for _, bad := range []Timeouts{{TCP: 500 * time.Millisecond}, {TCPFin: -time.Second}, {UDP: timeoutMax + time.Second}} {
+	for _, bad := range []Timeouts{{TCP: 500 * time.Millisecond}, {TCPFin: -time.Second}, {UDP: TimeoutMax + time.Second}} {
 		if err := bad.check(); err == nil {
 			t.Errorf("%+v is no error", bad)
 		}
 	}
-	want := Timeouts{TCP: 15 * time.Minute, TCPFin: timeoutMax}
+	want := Timeouts{TCP: 15 * time.Minute, TCPFin: TimeoutMax}
 	if err := want.check(); err != nil {
 		t.Error(err)
 	}
 	if got, err := decodeTimeouts(encodeTimeouts(want)); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if err := want.verify(Timeouts{TCP: 15 * time.Minute, TCPFin: timeoutMax, UDP: time.Minute}); err != nil {
+	if err := want.verify(Timeouts{TCP: 15 * time.Minute, TCPFin: TimeoutMax, UDP: time.Minute}); err != nil {
 		t.Error(err)
 	}
 	if err := want.verify(Timeouts{}); err == nil {

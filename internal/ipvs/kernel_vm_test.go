@@ -357,7 +357,7 @@ func TestVMD8Timeouts(t *testing.T) {
 			t.Errorf("%+v is no error", bad)
 		}
 	}
-	if err := k.SetTimeouts(t.Context(), Timeouts{TCP: timeoutMax}); err != nil {
+	if err := k.SetTimeouts(t.Context(), Timeouts{TCP: TimeoutMax}); err != nil {
 		t.Error(err)
 	}
 	if n := runtime.NumGoroutine(); n > 20 {

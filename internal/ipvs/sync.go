@@ -168,6 +168,26 @@ func (k *Kernel) SetSync(ctx context.Context, want SyncDaemon) (changed bool, er
 	return changed, errors.Join(errs...)
 }
 
+// StartSync starts the daemon in the one role that d names and leaves that of the
+// other role alone. That one runs already is an error, whatever its settings.
+func (k *Kernel) StartSync(ctx context.Context, d SyncDaemon) error {
+	return k.changeSync(ctx, cmdNewDaemon, d.normal())
+}
+
+// StopSync stops the daemon of one role and reports whether there was one.
+func (k *Kernel) StopSync(ctx context.Context, role SyncRole) (stopped bool, err error) {
+	running, err := k.SyncDaemons(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range running {
+		if d.Role == role {
+			return true, k.changeSync(ctx, cmdDelDaemon, d)
+		}
+	}
+	return false, nil
+}
+
 // changeSync starts or stops the daemon of one role. That one to be stopped does
 // not run is no error.
 func (k *Kernel) changeSync(ctx context.Context, cmd uint8, d SyncDaemon) error {
@@ -194,16 +214,16 @@ func (k *Kernel) changeSync(ctx context.Context, cmd uint8, d SyncDaemon) error 
 func (d SyncDaemon) why(errno syscall.Errno) string {
 	switch errno {
 	case syscall.ENODEV:
-		return "there is no such interface; make it, or name another one in connection_sync"
+		return "there is no such interface; make it, or name another one"
 	case syscall.EINVAL:
 		return "the kernel refuses to synchronise while a service has a server of the other address family; " +
-			"use one family in each service, or no connection_sync"
+			"use one family in each service, or do without it"
 	case syscall.EEXIST:
-		return "somebody else has started one just now"
+		return "somebody else has started one; stop it first"
 	case syscall.ENETUNREACH, syscall.EADDRNOTAVAIL:
 		return fmt.Sprintf("there is no way to %s; set the interface up and give it an address", d.Group)
 	case syscall.EADDRINUSE:
-		return fmt.Sprintf("UDP port %d of %s is in use by another program; stop it, or take another port for connection_sync", d.Port, d.Group)
+		return fmt.Sprintf("UDP port %d of %s is in use by another program; stop it, or take another port", d.Port, d.Group)
 	case syscall.EAFNOSUPPORT:
 		return "this kernel's IPVS has no IPv6 (CONFIG_IP_VS_IPV6); use an IPv4 group"
 	case syscall.ENOMEM:

@@ -18,9 +18,9 @@ var timeoutNames = [...]string{"tcp", "tcp_fin", "udp"}
 
 func (t Timeouts) values() [3]time.Duration { return [...]time.Duration{t.TCP, t.TCPFin, t.UDP} }
 
-// timeoutMax is the largest timeout that every kernel takes: INT_MAX / HZ
+// TimeoutMax is the largest timeout that every kernel takes: INT_MAX / HZ
 // seconds with HZ = 1000 (ip_vs_set_timeout).
-const timeoutMax = 2147483 * time.Second
+const TimeoutMax = 2147483 * time.Second
 
 // Timeouts reads the connection timeouts.
 func (k *Kernel) Timeouts(ctx context.Context) (Timeouts, error) {
@@ -66,8 +66,8 @@ func (t Timeouts) check() error {
 	for i, d := range t.values() {
 		name := timeoutNames[i]
 		switch {
-		case d < 0 || d > timeoutMax:
-			return fmt.Errorf("%s: %v is out of range; allowed are 0s (no change) to %v", name, d, timeoutMax)
+		case d < 0 || d > TimeoutMax:
+			return fmt.Errorf("%s: %v is out of range; allowed are 0s (no change) to %v", name, d, TimeoutMax)
 		case d%time.Second != 0:
 			return fmt.Errorf("%s: %v is not a whole number of seconds, which is the kernel's unit", name, d)
 		}
