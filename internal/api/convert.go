@@ -34,6 +34,8 @@ func FromSnapshot(s Snapshot, now time.Time) Status {
 			Address: address, Protocol: protocol, Scheduler: f.Scheduler, Servers: f.Servers,
 		}
 	}
+	k := s.Balancer.Keeps
+	out.Keeps = Keeps{EveryMS: k.Every.Milliseconds(), RemoveForeign: k.RemoveForeign, Timeouts: k.Timeouts}
 	out.Problems = problems(s, out)
 	return out
 }

@@ -99,6 +99,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		api.ConnectionSync{},
 		api.Check{},
 		api.ForeignService{},
+		api.Keeps{},
 		api.Events{},
 		api.Event{},
 		api.Explanation{},

@@ -13,6 +13,14 @@ type Status struct {
 	Routers  []Router         `json:"routers"`
 	Services []Service        `json:"services"`
 	Foreign  []ForeignService `json:"foreign"`
+	Keeps    Keeps            `json:"keeps"` // what is put back when somebody else changes the kernel
+}
+
+// Keeps is what the daemon puts back in the kernel's IPVS, and how soon.
+type Keeps struct {
+	EveryMS       int64 `json:"every_ms"`       // time between two comparisons with the kernel
+	RemoveForeign bool  `json:"remove_foreign"` // services that the configuration does not name are removed
+	Timeouts      bool  `json:"timeouts"`       // the idle timeouts of connections are set
 }
 
 // ConfigStatus says which configuration is in force, and what became of the last

@@ -20,8 +20,11 @@ func (e *engine) publish(all bool) {
 		Services: make([]ServiceStatus, len(e.book.pages)),
 		Foreign:  e.view.foreign,
 		Problem:  e.view.problem,
-		Writes:   make(map[string]uint64, len(e.view.writes)),
-		Drift:    e.view.drift,
+		Keeps: Keeps{
+			Every: e.resync(), RemoveForeign: e.spec.RemoveForeign, Timeouts: e.spec.Timeouts != (Timeouts{}),
+		},
+		Writes: make(map[string]uint64, len(e.view.writes)),
+		Drift:  e.view.drift,
 	}
 	for i, p := range e.book.pages {
 		if p.shown == nil || p.shown.Problem != firstOf(e.view.failed, p.state.Spec.Keys) {

@@ -26,10 +26,18 @@ type Status struct {
 	Foreign  []ForeignService // in the kernel, not ours, left alone
 	// Problem says why the kernel's table cannot be kept, or is empty.
 	Problem string
+	Keeps   Keeps
 
 	Writes map[string]uint64 // successful kernel writes by operation since the start
 	Drift  uint64            // foreign changes found and repaired since the start
 	Checks []CheckCount      // results by kind and code since the start
+}
+
+// Keeps is what the balancer puts back when somebody else changes it.
+type Keeps struct {
+	Every         time.Duration // time between two comparisons with the kernel
+	RemoveForeign bool          // also removes the services of others
+	Timeouts      bool          // also sets the idle timeouts of connections
 }
 
 // ServiceStatus is one configured service.

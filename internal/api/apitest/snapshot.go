@@ -78,6 +78,7 @@ func lan() speaker.RouterStatus {
 func services() balancer.Status {
 	tcp := func(s string) pool.Key { return pool.KeyOf(pool.TCP, netip.MustParseAddrPort(s)) }
 	return balancer.Status{
+		Keeps: balancer.Keeps{Every: time.Second, Timeouts: true},
 		Services: []balancer.ServiceStatus{
 			{
 				Name: "http", Router: "web", Keys: []pool.Key{tcp("10.0.0.100:80")}, Scheduler: "wlc", Forward: pool.NAT,
