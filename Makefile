@@ -18,8 +18,8 @@ TOOL := $(GO) tool -modfile=tools/go.mod
 TESTFLAGS ?=
 # Packages whose tests need a kernel with IPVS (build tag vm), and those of them that must also
 # pass on the oldest kernel supported.
-VM_PACKAGES ?= ./test/lab ./internal/ipvs ./test/e2e
-VM_PACKAGES_OLD ?= ./internal/ipvs
+VM_PACKAGES ?= ./test/lab ./internal/ipvs ./internal/ipvsadm ./test/e2e
+VM_PACKAGES_OLD ?= ./internal/ipvs ./internal/ipvsadm
 VM_RUN := $(CURDIR)/test/vm/run
 # The groups of test/deps that the tests need.
 TEST_DEPS ?= build vm lab metrics decode

@@ -52,7 +52,12 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	began := false // the command line was understood
-	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		// cobra does this only after it.
+		err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups())
+		began = err == nil
+		return err
+	}
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
@@ -101,6 +106,7 @@ func newRootCommand() *cobra.Command {
 	root.AddGroup(
 		&cobra.Group{ID: "see", Title: "To see what is going on:"},
 		&cobra.Group{ID: "act", Title: "To change it:"},
+		&cobra.Group{ID: "kernel", Title: "The kernel's table, without the daemon:"},
 		&cobra.Group{ID: "daemon", Title: "The daemon and its configuration:"},
 		&cobra.Group{ID: "server", Title: "On a real server:"},
 	)
@@ -112,6 +118,7 @@ func newRootCommand() *cobra.Command {
 	}
 	in("see", newStatusCommand(), newExplainCommand(), newEventsCommand())
 	in("act", newFailoverCommand(), newResumeCommand(), newReloadCommand())
+	in("kernel", newIPVSCommand())
 	in("daemon", newRunCommand(), newCheckCommand())
 	in("server", newRealserverCommand())
 	root.AddCommand(newDirectorCommand(), newVersionCommand(), newManCommand())

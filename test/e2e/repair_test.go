@@ -5,6 +5,9 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,4 +55,13 @@ func TestRepair(t *testing.T) {
 	time.Sleep(time.Second)
 	all := load.Stop()
 	atMost(t, "after the table is back", all.Failed(back), all, 0)
+
+	// A change by baton's own command is no other, and the command says so.
+	rules := filepath.Join(t.TempDir(), "rules")
+	must(t, os.WriteFile(rules, []byte("-e -t 10.0.0.100:80 -r 10.0.1.11:80 -m -w 42\n"), 0o600))
+	const note = "note: the daemon keeps these services as its configuration says, and puts them back within 1s: "
+	if out := baton(t, active, "ipvs", "restore", rules); !strings.HasPrefix(out, note) {
+		t.Errorf("baton ipvs restore says %q", out)
+	}
+	eventually(t, func() error { return want.partOf(admTable(t, active)) })
 }
