@@ -42,8 +42,7 @@ func newIPVSRestoreCommand(dial func() *api.Client) *cobra.Command {
 			if done, err = restore(cmd, rules, *flush); err != nil {
 				return err
 			}
-			keys, all := ipvsadm.Keys(rules)
-			notice(cmd, dial, func(s api.Status) []string { return s.UndoesServices(keys, all || *flush) })
+			notice(cmd, dial, func(s api.Status) []string { return undoesRules(s, ipvsadm.Touches(rules), *flush) })
 		}
 		return printRestored(cmd, done, *asJSON)
 	}
@@ -83,6 +82,18 @@ func restore(cmd *cobra.Command, rules []ipvsadm.Rule, flush bool) (done ipvsadm
 		return nil
 	})
 	return done, err
+}
+
+// undoesRules says what a daemon undoes of rules.
+func undoesRules(s api.Status, t ipvsadm.Touched, flush bool) []string {
+	notes := s.UndoesServices(t.Keys, t.All || flush)
+	if t.Timeouts {
+		notes = append(notes, s.UndoesTimeouts()...)
+	}
+	if t.Daemons {
+		notes = append(notes, s.UndoesSync()...)
+	}
+	return notes
 }
 
 func printMistakes(cmd *cobra.Command, mistakes ipvsadm.Mistakes, asJSON bool) error {

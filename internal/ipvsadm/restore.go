@@ -154,16 +154,30 @@ func lineOf(rules []Rule, err error) (line int) {
 	return line
 }
 
-// Keys returns the services whose entries the rules change, in their order, each
-// once. all is set by rules that change whatever is there.
-func Keys(rules []Rule) (keys []pool.Key, all bool) {
+// Touched is what rules change.
+type Touched struct {
+	Keys     []pool.Key // services, in the order of the rules, each once
+	All      bool       // whatever services there are
+	Timeouts bool
+	Daemons  bool
+}
+
+// Touches returns what the rules change.
+func Touches(rules []Rule) (t Touched) {
 	seen := make(map[pool.Key]bool)
 	for _, r := range rules {
-		all = all || r.Command == Clear
+		switch r.Command {
+		case Clear:
+			t.All = true
+		case SetTimeouts:
+			t.Timeouts = true
+		case StartDaemon, StopDaemon:
+			t.Daemons = true
+		}
 		if _, ok := r.Op(); ok && !seen[r.Service.Key] {
 			seen[r.Service.Key] = true
-			keys = append(keys, r.Service.Key)
+			t.Keys = append(t.Keys, r.Service.Key)
 		}
 	}
-	return keys, all
+	return t
 }
