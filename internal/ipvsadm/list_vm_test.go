@@ -272,8 +272,8 @@ func TestVMManyConnections(t *testing.T) {
 	if ours.resident > memory {
 		t.Errorf("%d KiB resident, more than %d", ours.resident, memory)
 	}
-	// It should be several times faster with a large table; a small one is no measure.
-	if ours.took > 2*theirs.took {
+	// With a small table the start of the program is most of it.
+	if n >= 50000 && ours.took > theirs.took {
 		t.Errorf("it took %v, and ipvsadm %v", ours.took, theirs.took)
 	}
 }

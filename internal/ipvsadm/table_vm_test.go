@@ -30,7 +30,7 @@ const everything = `-A -t 10.0.0.100:0 -s ovf -p 300
 -a -t [2001:db8::100]:443 -r 10.0.0.1:443 -i -w 1 --tun-type ipip
 -a -t [2001:db8::100]:443 -r [2001:db8::1]:8443 -m -w 1
 -A -f 7 -s nq -p 360
--A -f 7 -6 -s twos -b flag-2,flag-3
+-A -f 7 -6 -s sed -b flag-2,flag-3
 -a -f 7 -6 -r [2001:db8::1]:0 -g -w 4
 -A -f 2000000000 -s wrr -o
 -a -f 2000000000 -r 10.0.0.11:81 -m -w 1
