@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"crypto/md5" //nolint:gosec // keepalived's digest, which recognises a page and protects nothing
 	"fmt"
 	"net/http"
 	"regexp"
@@ -12,7 +13,7 @@ import (
 )
 
 // probeHTTP makes one request, and further ones where it follows redirects. It
-// does not use http.Transport: a probe wants one connection, one goroutine, its
+// does not use http.Transport, except for HTTP/2: a probe wants one connection, one goroutine, its
 // own limits and HTTP/1.0 where asked, and none of a client's cleverness
 // (connection reuse, proxies from the environment, retries, decompression).
 func probeHTTP(ctx context.Context, s Spec) (Code, string, error) {
@@ -46,6 +47,9 @@ func probeHTTP(ctx context.Context, s Spec) (Code, string, error) {
 
 // exchange connects, sends the request and reads the answer.
 func exchange(ctx context.Context, s Spec, req *request) (a *answer, err error) {
+	if req.version == "2" {
+		return answer2(ctx, s, req)
+	}
 	c, err := dial(ctx, s, req.target)
 	if err != nil {
 		return nil, err
@@ -85,6 +89,14 @@ func (c *connection) letClose(ctx context.Context) {
 // judgeBody holds a body against what is expected of it.
 func judgeBody(h *HTTP, a *answer, re *regexp.Regexp) (Code, string, error) {
 	got := fmt.Sprintf("HTTP status %d", a.status)
+	if h.BodyMD5 != "" {
+		if a.cut {
+			return "", "", failf(L7RSP, "%s, but its body is longer than max_body (%d bytes), so its digest is not known", got, len(a.body))
+		}
+		if sum := fmt.Sprintf("%x", md5.Sum(a.body)); !strings.EqualFold(sum, h.BodyMD5) {
+			return "", "", failf(L7RSP, "%s, but the digest of %s is %s, not %s", got, a.extent(), sum, h.BodyMD5)
+		}
+	}
 	if h.ExpectBody != "" && !strings.Contains(string(a.body), h.ExpectBody) {
 		return "", "", failf(L7RSP, "%s, but %s does not contain %s", got, a.extent(), quote([]byte(h.ExpectBody)))
 	}

@@ -37,6 +37,18 @@ func (s Spec) probe(ctx context.Context) Result {
 		return result(probeHTTP(ctx, s))
 	case s.TCP != nil:
 		return result(probeTCP(ctx, s))
+	case s.TLS != nil:
+		return result(probeTLS(ctx, s))
+	case s.GRPC != nil:
+		return result(probeGRPC(ctx, s))
+	case s.DNS != nil:
+		return result(probeDNS(ctx, s))
+	case s.SMTP != nil:
+		return result(probeSMTP(ctx, s))
+	case s.UDP != nil:
+		return result(probeUDP(ctx, s))
+	case s.Talk != nil:
+		return result(probeTalk(ctx, s))
 	case s.Exec != nil:
 		return probeExec(ctx, s)
 	case s.Ping != nil:

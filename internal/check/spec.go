@@ -19,7 +19,13 @@ type Spec struct {
 	Timeout   time.Duration  // for the whole probe, from connect to verdict
 
 	TCP  *TCP  `json:",omitempty"`
+	TLS  *TLS  `json:",omitempty"` // a TLS handshake, and nothing after it
 	HTTP *HTTP `json:",omitempty"`
+	GRPC *GRPC `json:",omitempty"`
+	DNS  *DNS  `json:",omitempty"`
+	SMTP *SMTP `json:",omitempty"`
+	UDP  *UDP  `json:",omitempty"`
+	Talk *Talk `json:",omitempty"`
 	Exec *Exec `json:",omitempty"`
 	Ping *Ping `json:",omitempty"`
 	File *File `json:",omitempty"`
@@ -43,7 +49,8 @@ type HTTP struct {
 	Status          []StatusRange     // accepted answers; 200–299 where empty
 	ExpectBody      string            `json:",omitempty"` // the body contains this
 	ExpectBodyRegex string            `json:",omitempty"` // the body matches this (RE2)
-	Version         string            `json:",omitempty"` // "1.0" or "1.1" (default)
+	BodyMD5         string            `json:",omitempty"` // the body has this digest, in hex
+	Version         string            `json:",omitempty"` // "1.0", "1.1" (default) or "2"
 	Username        string            `json:",omitempty"` // basic authentication
 	PasswordFile    string            `json:",omitempty"` // read at each probe; never printed
 	Follow          int               `json:",omitempty"` // redirects followed at most
@@ -62,6 +69,52 @@ type TLS struct {
 	CertFile    string `json:",omitempty"` // client certificate
 	KeyFile     string `json:",omitempty"`
 	MinDaysLeft int    `json:",omitempty"` // the certificate is valid this long at least
+}
+
+// GRPC is a check by the standard health service of gRPC (grpc.health.v1).
+type GRPC struct {
+	Service string `json:",omitempty"` // whose health; empty: the server's as a whole
+	TLS     *TLS   `json:",omitempty"`
+}
+
+// DNS is a check by one query.
+type DNS struct {
+	Name   string   // asked for
+	Type   string   // A, AAAA, CNAME, MX, NS, PTR, SOA, SRV or TXT
+	Expect []string `json:",omitempty"` // each is among the answers, as a zone file writes it
+	RCode  string   `json:",omitempty"` // NOERROR where empty
+	TCP    bool     `json:",omitempty"` // ask over TCP from the start
+}
+
+// SMTP is a check by a greeting and an EHLO, and where asked STARTTLS.
+type SMTP struct {
+	Helo     string `json:",omitempty"` // our name; default: our address, as a literal
+	Expect   string `json:",omitempty"` // the greeting contains this
+	StartTLS bool   `json:",omitempty"` // the server offers TLS and speaks it
+	TLS      *TLS   `json:",omitempty"` // after STARTTLS, or without StartTLS from the first byte on
+}
+
+// UDP is a check by one datagram. A server that does not answer is up all the
+// same, unless Expect or RequireReply says otherwise: only a port that its host
+// reports as closed is down.
+type UDP struct {
+	Send         string `json:",omitempty"`
+	Expect       string `json:",omitempty"` // the answer starts with this
+	RequireReply bool   `json:",omitempty"`
+}
+
+// Talk is a check that speaks as much of a protocol as proves that the server
+// does, without changing anything there and without a login unless one is given.
+type Talk struct {
+	Protocol string // one of the keys of talks, such as imap or redis
+	TLS      *TLS   `json:",omitempty"` // from the first byte on; protocols over TCP only
+
+	User         string `json:",omitempty"`
+	PasswordFile string `json:",omitempty"` // read at each probe; never printed
+	SecretFile   string `json:",omitempty"` // RADIUS: the shared secret
+	Database     string `json:",omitempty"` // PostgreSQL
+	MaxStratum   int    `json:",omitempty"` // NTP; 15 where 0
+	TCP          bool   `json:",omitempty"` // SIP over TCP
 }
 
 // Exec is a check by a program: exit status 0 is success. The path in front is
@@ -124,10 +177,22 @@ func (j Job) ID() string {
 	return hex.EncodeToString(sum[:12])
 }
 
-// Kind returns the name that the configuration has for the probe: tcp, http,
-// https, exec, ping, file.
+// Kind returns the name that the configuration has for the probe, such as tcp,
+// https or imap.
 func (s Spec) Kind() string {
 	switch {
+	case s.TLS != nil:
+		return "tls"
+	case s.GRPC != nil:
+		return "grpc"
+	case s.DNS != nil:
+		return "dns"
+	case s.SMTP != nil:
+		return "smtp"
+	case s.UDP != nil:
+		return "udp"
+	case s.Talk != nil:
+		return s.Talk.Protocol
 	case s.HTTP != nil && s.HTTP.TLS != nil:
 		return "https"
 	case s.HTTP != nil:

@@ -177,16 +177,22 @@ func blackHole(t *testing.T) netip.AddrPort {
 // is a part of the sentence, with TARGET for the target.
 func holdAgainst(t *testing.T, s Spec, code Code, detail string) {
 	t.Helper()
-	before := connectedTo(t, s.Target)
-	start := time.Now()
-	r := Probe(context.Background(), s)
-	took := time.Since(start)
+	r := examine(t, s)
 	if r.Code != code {
 		t.Errorf("%s (%s), want %s", r.Code, r.Detail, code)
 	}
 	if want := strings.ReplaceAll(detail, "TARGET", s.Target.String()); !strings.Contains(r.Detail, want) {
 		t.Errorf("detail %q, want %q", r.Detail, want)
 	}
+}
+
+// examine runs a probe and looks at what has to be true of every one.
+func examine(t *testing.T, s Spec) Result {
+	t.Helper()
+	before := connectedTo(t, s.Target)
+	start := time.Now()
+	r := Probe(context.Background(), s)
+	took := time.Since(start)
 	if strings.ContainsAny(r.Detail, "\r\n") {
 		t.Errorf("detail %q is more than one line", r.Detail)
 	}
@@ -198,6 +204,7 @@ func holdAgainst(t *testing.T, s Spec, code Code, detail string) {
 	if after := connectedTo(t, s.Target); after > before {
 		t.Errorf("%d connections to %s are left open", after-before, s.Target)
 	}
+	return r
 }
 
 // connectedTo counts the sockets of this process that are connected to target.

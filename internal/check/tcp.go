@@ -35,7 +35,7 @@ func probeTCP(ctx context.Context, s Spec) (code Code, detail string, err error)
 	defer func() { c.end(err) }()
 	code, detail = L4OK, "connected to "+s.Target.String()
 	if t.TLS != nil {
-		if err := c.startTLS(t.TLS, s.Target.Addr().WithZone("").String()); err != nil {
+		if err := c.startTLS(t.TLS, s.serverName()); err != nil {
 			return "", "", err
 		}
 		code, detail = L6OK, "TLS established with "+s.Target.String()
