@@ -139,7 +139,7 @@ func fromServer(s balancer.ServerStatus) RealServer {
 
 func fromCheck(c balancer.CheckStatus) Check {
 	return Check{
-		Kind: c.Kind, Target: c.Target.String(), Up: c.Up,
+		Kind: c.Kind, Target: c.Subject, Up: c.Up,
 		Code: string(c.Last.Code), Detail: c.Last.Detail, At: c.Last.At.UTC(),
 		TookMS:    float64(c.Last.Took.Round(time.Microsecond)) / float64(time.Millisecond),
 		Successes: c.Successes, Failures: c.Failures,

@@ -123,7 +123,7 @@ func (s ServerStatus) traffic(service ServiceStatus) string {
 // explain says what one check of a server last found and what would change its
 // verdict.
 func (c CheckStatus) explain(state ServerState) string {
-	name := fmt.Sprintf("The %s check of %s", c.Kind, c.Target)
+	name := fmt.Sprintf("The %s check of %s", c.Kind, c.Subject)
 	if !c.Known {
 		if state == Up {
 			return name + " has no result yet; the server serves until it fails."

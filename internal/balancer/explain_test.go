@@ -18,7 +18,7 @@ func upServer(edit func(*ServerStatus)) ServerStatus {
 		Active: 3, Inactive: 2, Since: noon, Reason: "its check passes: HTTP status 200",
 		Stats: Stats{Connections: 9, InPackets: 90, OutPackets: 80},
 		Checks: []CheckStatus{{
-			Kind: "http", Target: netip.MustParseAddrPort("10.0.0.1:80"), Known: true, Up: true, Successes: 7,
+			Kind: "http", Subject: "10.0.0.1:80", Known: true, Up: true, Successes: 7,
 			Last:     check.Result{Code: check.L7OK, Detail: "HTTP status 200", At: noon, Took: 1234567},
 			Schedule: check.Schedule{Interval: 2 * time.Second, FastInterval: time.Second, Rise: 2, Fall: 3},
 		}},

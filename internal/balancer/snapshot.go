@@ -167,7 +167,7 @@ func (e *engine) check(id pool.CheckID) CheckStatus {
 	return CheckStatus{
 		ID:        id,
 		Kind:      st.Job.Spec.Kind(),
-		Target:    st.Job.Spec.Target,
+		Subject:   st.Job.Spec.Subject(),
 		Known:     !st.Last.At.IsZero(),
 		Up:        st.Up,
 		Last:      st.Last,

@@ -96,8 +96,8 @@ type Stats struct {
 type CheckStatus struct {
 	ID        pool.CheckID
 	Kind      string
-	Target    netip.AddrPort
-	Known     bool // false: no result yet
+	Subject   string // what is probed: an address and port, an address, a file or a program
+	Known     bool   // false: no result yet
 	Up        bool
 	Last      check.Result
 	Successes int // in a row

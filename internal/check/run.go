@@ -98,7 +98,7 @@ func (r *Runner) finish(f finished, sink func(Verdict)) {
 	}
 	r.observe(j.kind, res.Code, res.Took)
 	if v.Changed {
-		r.log.Debug("check verdict", "kind", j.kind, "target", j.Spec.subject(),
+		r.log.Debug("check verdict", "kind", j.kind, "target", j.Spec.Subject(),
 			"up", v.Up, "code", string(res.Code), "detail", res.Detail)
 	}
 	if tell {

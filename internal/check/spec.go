@@ -209,8 +209,9 @@ func (s Spec) Kind() string {
 	return "none"
 }
 
-// subject names what is probed, for the log.
-func (s Spec) subject() string {
+// Subject names what is probed: a target, or an address, a file or a program where
+// there is none.
+func (s Spec) Subject() string {
 	switch {
 	case s.File != nil:
 		return s.File.Path

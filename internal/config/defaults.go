@@ -8,7 +8,7 @@ func (b *builder) checkDefaults() {
 	d := &b.raw.Defaults.v
 	b.noDefault(&d.Router.v, "name", "id", "addresses", "extra_addresses", "routes", "rules")
 	b.noDefault(&d.Service.v, "name", "address", "fwmark", "servers")
-	b.noDefault(&d.Check.v, "tcp", "http", "https", "none")
+	b.noDefault(&d.Check.v, checkKinds...)
 }
 
 func (b *builder) noDefault(of raw, keys ...string) {

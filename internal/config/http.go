@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/md5" //nolint:gosec // the digest that keepalived compares pages by
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"net/textproto"
@@ -67,6 +69,19 @@ func (v *hostName) parse(n *node, r *rule) error {
 }
 
 func (*hostName) allowed(*rule) string { return "a host name or address without a port" }
+
+// digest is an MD5 digest in hex, in lower case.
+type digest string
+
+func (v *digest) parse(n *node, _ *rule) error {
+	if b, err := hex.DecodeString(n.text); err != nil || len(b) != md5.Size {
+		return fmt.Errorf("%s is not an MD5 digest", quote(n.text))
+	}
+	*v = digest(strings.ToLower(n.text))
+	return nil
+}
+
+func (*digest) allowed(*rule) string { return "32 hex digits, as md5sum prints them" }
 
 // status is one status code of HTTP or a range of them.
 type status check.StatusRange

@@ -75,6 +75,29 @@ func (*device) allowed(*rule) string {
 	return "an interface name of up to 15 characters without space, slash or colon"
 }
 
+// dnsName is a name to ask a DNS server for.
+type dnsName string
+
+func (v *dnsName) parse(n *node, _ *rule) error {
+	name := strings.TrimSuffix(n.text, ".")
+	if n.text != "." {
+		for label := range strings.SplitSeq(name, ".") {
+			if len(label) < 1 || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				return fmt.Errorf("%s is not a domain name", quote(n.text))
+			}
+		}
+	}
+	if len(name) > 253 {
+		return fmt.Errorf("%s is longer than 253 characters", quote(n.text))
+	}
+	*v = dnsName(n.text)
+	return nil
+}
+
+func (*dnsName) allowed(*rule) string {
+	return "a domain name such as www.example.net, or . for the root"
+}
+
 // listen is a TCP address to listen on.
 type listen string
 

@@ -60,22 +60,26 @@ func (b *builder) isProbe(c *block[rawCheck]) bool {
 	case len(kinds) > 1:
 		b.add(c.at, "check: found %s; allowed: one kind in each check; write a list for more", strings.Join(kinds, " and "))
 	case !c.odd: // else the kind is the key that was refused
-		b.add(c.at, "check: found no kind; allowed: one of tcp, http, https, none")
+		b.add(c.at, "check: found no kind; allowed: one of %s", strings.Join(checkKinds, ", "))
 	}
 	return false
 }
 
-func (c *rawCheck) kinds() []string {
-	var kinds []string
-	add := func(kind string, set bool) {
-		if set {
+// checkKinds are the keys that name a kind, in the order of the documentation.
+var checkKinds = []string{
+	"tcp", "http", "https", "tls", "dns", "smtp", "udp", "ping", "grpc", "exec", "file",
+	"ftp", "imap", "pop3", "nntp", "ldap", "mysql", "postgresql", "redis", "ntp", "radius", "sip", "none",
+}
+
+// kinds returns the kinds that a check names.
+func (c *rawCheck) kinds() (kinds []string) {
+	found := make(map[string]bool)
+	fields(c, func(r *rule, v field) { _, found[r.key] = v.isSet() })
+	for _, kind := range checkKinds {
+		if found[kind] {
 			kinds = append(kinds, kind)
 		}
 	}
-	add("tcp", c.TCP.set)
-	add("http", c.HTTP.set)
-	add("https", c.HTTPS.set)
-	add("none", c.None.set)
 	return kinds
 }
 
@@ -107,6 +111,13 @@ func (b *builder) addJob(ids []pool.CheckID, s *service, c *block[rawCheck], ser
 	}
 	job := b.jobOf(&c.v)
 	job.Spec.Target = target
+	if e := job.Spec.Exec; e != nil {
+		var vip netip.Addr
+		if len(s.out.Keys) > 0 {
+			vip = s.out.Keys[0].Address
+		}
+		job.Spec.Exec = e.With(vip, server.Weight)
+	}
 	id := pool.CheckID(job.ID())
 	if slices.Contains(ids, id) {
 		return ids
@@ -117,12 +128,14 @@ func (b *builder) addJob(ids []pool.CheckID, s *service, c *block[rawCheck], ser
 
 // jobOf builds a job without its target.
 func (b *builder) jobOf(c *rawCheck) check.Job {
+	b.checkConnect(c)
 	job := check.Job{Spec: b.specOf(c), Schedule: b.scheduleOf(c)}
 	job.Spec.Timeout = b.timeoutOf(c)
 	return job
 }
 
-// target returns where a probe of a server connects to.
+// target returns where a probe of a server connects to. What does not depend on
+// the server, or not on its port, is the same for all, so that it is done once.
 func (b *builder) target(s *service, c *block[rawCheck], server built) (netip.AddrPort, bool) {
 	to := &c.v.Connect.v
 	addr, port := server.Address, b.probePort(s, server)
@@ -132,14 +145,36 @@ func (b *builder) target(s *service, c *block[rawCheck], server built) (netip.Ad
 	if to.Port.ok() {
 		port = uint16(to.Port.v)
 	}
-	if port == 0 && !to.Port.bad && !s.bad {
-		b.add(c.at, "check: there is no port to connect to, because the service has none; write connect: {port: …}, or check: none")
-		return netip.AddrPort{}, false
-	}
 	if to.Source.ok() && to.Source.v.Is6() != addr.Is6() {
 		b.add(to.Source.at, "source: %s is of another family than %s, which is to be checked", to.Source.v, addr)
 	}
+	switch {
+	case c.v.File.set:
+		return netip.AddrPort{}, true
+	case c.v.Ping.set:
+		return netip.AddrPortFrom(addr, 0), true
+	case c.v.Exec.set: // which may not want a port
+	case port == 0 && !to.Port.bad && !s.bad:
+		b.add(c.at, "check: there is no port to connect to, because the service has none; write connect: {port: …}, or check: none")
+		return netip.AddrPort{}, false
+	}
 	return netip.AddrPortFrom(addr, port), true
+}
+
+// checkConnect refuses keys of connect that have no effect.
+func (b *builder) checkConnect(c *rawCheck) {
+	fields(&c.Connect.v, func(r *rule, v field) {
+		at, set := v.isSet()
+		switch {
+		case !set:
+		case c.File.set:
+			b.add(at, "%s: a check of kind file connects to nothing", r.key)
+		case c.Ping.set && r.key == "port":
+			b.add(at, "port: a ping has no port")
+		case c.Exec.set && r.key != "address" && r.key != "port":
+			b.add(at, "%s: it has no effect on a program; give it to the program as an argument", r.key)
+		}
+	})
 }
 
 func (b *builder) scheduleOf(c *rawCheck) check.Schedule {

@@ -21,6 +21,24 @@ func (b *builder) specOf(c *rawCheck) check.Spec {
 			h.TLS.set = true // the defaults of TLS are filled in already
 		}
 		out.HTTP = b.httpOf(&h)
+	case c.TLS.set:
+		out.TLS = b.tlsOf(&c.TLS)
+	case c.DNS.set:
+		out.DNS = b.dnsOf(&c.DNS.v)
+	case c.SMTP.set:
+		out.SMTP = b.smtpOf(&c.SMTP.v)
+	case c.UDP.set:
+		out.UDP = b.udpOf(&c.UDP.v)
+	case c.Ping.set:
+		out.Ping = &check.Ping{}
+	case c.GRPC.set:
+		out.GRPC = &check.GRPC{Service: string(c.GRPC.v.Service.v), TLS: b.tlsOf(&c.GRPC.v.TLS)}
+	case c.Exec.set:
+		out.Exec = b.execOf(&c.Exec.v)
+	case c.File.set:
+		out.File = &check.File{Path: string(c.File.v.Path.v)}
+	default:
+		out.Talk = b.talkOf(c)
 	}
 	return out
 }
@@ -47,6 +65,9 @@ func (b *builder) httpOf(r *rawHTTP) *check.HTTP {
 	if r.Method.v == "HEAD" && r.ExpectBodyRegex.ok() {
 		b.add(r.ExpectBodyRegex.at, "expect_body_regex: an answer to HEAD has no body")
 	}
+	if r.Method.v == "HEAD" && r.BodyMD5.ok() {
+		b.add(r.BodyMD5.at, "body_md5: an answer to HEAD has no body")
+	}
 	return &check.HTTP{
 		Method:          string(r.Method.v),
 		Path:            string(r.Path.v),
@@ -56,6 +77,7 @@ func (b *builder) httpOf(r *rawHTTP) *check.HTTP {
 		Status:          b.statusOf(r),
 		ExpectBody:      string(r.ExpectBody.v),
 		ExpectBodyRegex: string(r.ExpectBodyRegex.v),
+		BodyMD5:         string(r.BodyMD5.v),
 		Version:         string(r.Version.v),
 		Username:        string(r.Username.v),
 		PasswordFile:    string(r.PasswordFile.v),

@@ -10,10 +10,29 @@ type rawCheck struct {
 	Jitter       value[percent]    `key:"jitter" range:"0..50" default:"10"`
 	Connect      block[rawConnect] `key:"connect"`
 
-	TCP   block[rawTCP]   `key:"tcp"`
-	HTTP  block[rawHTTP]  `key:"http"`
-	HTTPS block[rawHTTPS] `key:"https"`
-	None  block[rawNone]  `key:"none"`
+	TCP        block[rawTCP]        `key:"tcp"`
+	HTTP       block[rawHTTP]       `key:"http"`
+	HTTPS      block[rawHTTPS]      `key:"https"`
+	TLS        block[rawTLS]        `key:"tls"`
+	DNS        block[rawDNS]        `key:"dns"`
+	SMTP       block[rawSMTP]       `key:"smtp"`
+	UDP        block[rawUDP]        `key:"udp"`
+	Ping       block[rawPing]       `key:"ping"`
+	GRPC       block[rawGRPC]       `key:"grpc"`
+	Exec       block[rawExec]       `key:"exec"`
+	File       block[rawNumberFile] `key:"file"`
+	FTP        block[rawFTP]        `key:"ftp"`
+	IMAP       block[rawIMAP]       `key:"imap"`
+	POP3       block[rawPOP3]       `key:"pop3"`
+	NNTP       block[rawNNTP]       `key:"nntp"`
+	LDAP       block[rawLDAP]       `key:"ldap"`
+	MySQL      block[rawMySQL]      `key:"mysql"`
+	PostgreSQL block[rawPostgreSQL] `key:"postgresql"`
+	Redis      block[rawRedis]      `key:"redis"`
+	NTP        block[rawNTP]        `key:"ntp"`
+	RADIUS     block[rawRADIUS]     `key:"radius"`
+	SIP        block[rawSIP]        `key:"sip"`
+	None       block[rawNone]       `key:"none"`
 }
 
 type rawConnect struct {
@@ -40,7 +59,8 @@ type rawHTTP struct {
 	Status          some[value[status]] `key:"status"`
 	ExpectBody      value[text]         `key:"expect_body"`
 	ExpectBodyRegex value[pattern]      `key:"expect_body_regex"`
-	Version         value[word]         `key:"version" oneof:"1.0 1.1" default:"1.1"`
+	BodyMD5         value[digest]       `key:"body_md5"`
+	Version         value[word]         `key:"version" oneof:"1.0 1.1 2" default:"1.1"`
 	Username        value[text]         `key:"username"`
 	PasswordFile    value[secretPath]   `key:"password_file"`
 	Follow          value[number]       `key:"follow" range:"0..10" default:"0"`

@@ -22,25 +22,8 @@ var unsupportedKeys = map[string]map[string][]string{
 	"quorum": {"up": {"[]"}, "down": {"[]"}},
 	"server": {"backup": {"false"}},
 	"check": {
-		"via":  {"server"},
-		"tls":  nil,
-		"dns":  nil,
-		"smtp": nil,
-		"udp":  nil,
-		"ping": nil,
-		"grpc": nil,
-		"exec": nil,
-		"file": nil,
+		"via": {"server"},
 	},
-	"http":  {"body_md5": {""}},
-	"https": {"body_md5": {""}},
-}
-
-// unsupportedWords are the values that the format has and this version does not
-// support, by kind of block and key.
-var unsupportedWords = map[string][]string{
-	"http.version":  {"2"},
-	"https.version": {"2"},
 }
 
 const notSupported = "is not supported by this version of baton"

@@ -113,7 +113,9 @@ func checkConfig(t testing.TB, cfg *Config) {
 		if !used[id] || string(id) != j.ID() {
 			t.Errorf("job %s is named wrongly or not used", id)
 		}
-		if j.Spec.Timeout <= 0 || j.Spec.Timeout > j.Schedule.Interval || !j.Spec.Target.IsValid() || j.Spec.Target.Port() == 0 || j.Spec.Kind() == "none" {
+		port, target := j.Spec.Target.Port() != 0, j.Spec.Target.IsValid()
+		whole := j.Spec.Exec != nil || target == (j.Spec.File == nil) && port == (j.Spec.File == nil && j.Spec.Ping == nil)
+		if j.Spec.Timeout <= 0 || j.Spec.Timeout > j.Schedule.Interval || !whole || j.Spec.Kind() == "none" {
 			t.Errorf("job %+v", j)
 		}
 	}

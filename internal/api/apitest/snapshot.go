@@ -128,7 +128,7 @@ func server(address, name string, state balancer.ServerState, weight, active, in
 		s.Since, s.Reason = ago(7*time.Minute), "waiting for the first result of its checks"
 	}
 	if c != nil {
-		c.Target = s.Address
+		c.Subject = s.Address.String()
 		s.Checks = []balancer.CheckStatus{*c}
 	}
 	return s
