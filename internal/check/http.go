@@ -17,12 +17,9 @@ import (
 // own limits and HTTP/1.0 where asked, and none of a client's cleverness
 // (connection reuse, proxies from the environment, retries, decompression).
 func probeHTTP(ctx context.Context, s Spec) (Code, string, error) {
-	var re *regexp.Regexp
-	if s.HTTP.ExpectBodyRegex != "" {
-		var err error
-		if re, err = regexp.Compile(s.HTTP.ExpectBodyRegex); err != nil {
-			return "", "", failf(L7RSP, "expect_body_regex cannot be used: %s", err)
-		}
+	re, err := s.HTTP.bodyRegex()
+	if err != nil {
+		return "", "", err
 	}
 	req, err := newRequest(s)
 	if err != nil {
@@ -43,6 +40,18 @@ func probeHTTP(ctx context.Context, s Spec) (Code, string, error) {
 			return "", "", err
 		}
 	}
+}
+
+// bodyRegex compiles what the body has to match; nil: anything.
+func (h *HTTP) bodyRegex() (*regexp.Regexp, error) {
+	if h.ExpectBodyRegex == "" {
+		return nil, nil
+	}
+	re, err := regexp.Compile(h.ExpectBodyRegex)
+	if err != nil {
+		return nil, failf(L7RSP, "expect_body_regex cannot be used: %s", err)
+	}
+	return re, nil
 }
 
 // exchange connects, sends the request and reads the answer.
@@ -73,13 +82,15 @@ func exchange(ctx context.Context, s Spec, req *request) (a *answer, err error) 
 	return a, nil
 }
 
+// partingTime is how long a server has to close the connection first.
+const partingTime = 20 * time.Millisecond
+
 // letClose waits a moment for the server to close the connection, as the request
 // asked it to. Who closes first has the connection in TIME_WAIT; with thousands
 // of checks this should not be the director. A server that does not care is not
 // waited for.
 func (c *connection) letClose(ctx context.Context) {
-	const moment = 20 * time.Millisecond
-	_ = c.tcp.SetReadDeadline(time.Now().Add(moment))
+	_ = c.tcp.SetReadDeadline(time.Now().Add(partingTime))
 	if ctx.Err() != nil { // the line above may have taken back the end of all reads
 		return
 	}

@@ -90,7 +90,7 @@ func TestHTTP(t *testing.T) {
 // request returns what a check sends.
 func requestOf(t *testing.T, h HTTP) string {
 	t.Helper()
-	got := make(chan string, 1)
+	got := make(chan string, 2) // a plain request is made in two ways
 	target := serve(t, func(c net.Conn) {
 		req, err := http.ReadRequest(bufio.NewReader(c))
 		if err != nil {
@@ -103,8 +103,15 @@ func requestOf(t *testing.T, h HTTP) string {
 			req.Host, req.Close, req.Header.Get("X-Probe"), req.UserAgent(), user, password, body)
 		reply(200, "")(c)
 	})
-	holdAgainst(t, Spec{Target: target, Timeout: time.Second, HTTP: &h}, L7OK, "HTTP status 200")
-	return strings.ReplaceAll(<-got, target.String(), "TARGET")
+	s := Spec{Target: target, Timeout: time.Second, HTTP: &h}
+	holdAgainst(t, s, L7OK, "HTTP status 200")
+	first := <-got
+	if (*poller)(nil).takes(s) {
+		if second := <-got; second != first {
+			t.Errorf("the poller sent %s\notherwise %s", second, first)
+		}
+	}
+	return strings.ReplaceAll(first, target.String(), "TARGET")
 }
 
 func TestHTTPRequest(t *testing.T) {
@@ -155,7 +162,7 @@ func TestHostOf(t *testing.T) {
 // A check leaves it to the server to close the connection, so that the server
 // and not the director has it in TIME_WAIT.
 func TestTheServerClosesFirst(t *testing.T) {
-	got := make(chan error, 1)
+	got := make(chan error, 2)
 	target := serve(t, answering(func(c net.Conn) {
 		reply(200, "ok")(c)
 		_ = c.(*net.TCPConn).CloseWrite()
@@ -163,8 +170,10 @@ func TestTheServerClosesFirst(t *testing.T) {
 		got <- err
 	}))
 	holdAgainst(t, Spec{Target: target, Timeout: time.Second, HTTP: &HTTP{}}, L7OK, "")
-	if err := <-got; !errors.Is(err, io.EOF) {
-		t.Errorf("the server saw %v, want a normal end", err)
+	for range 2 { // the poller's too
+		if err := <-got; !errors.Is(err, io.EOF) {
+			t.Errorf("the server saw %v, want a normal end", err)
+		}
 	}
 }
 

@@ -58,18 +58,23 @@ func (c *connection) readBody(a *answer, h *HTTP, resp *http.Response) error {
 		most = defaultBody
 	}
 	var err error
-	a.body, err = io.ReadAll(io.LimitReader(resp.Body, most))
+	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, most)); err != nil {
+		return c.bodyFailure(a, err)
+	}
+	a.cut = int64(len(a.body)) == most
+	a.complete = !a.cut
+	return nil
+}
+
+// bodyFailure says why there is no complete body.
+func (c *connection) bodyFailure(a *answer, err error) error {
 	switch {
 	case isTimeout(err):
 		return failf(L7TOUT, "HTTP status %d, but the body was not complete within %s (%d bytes so far)", a.status, span(c.timeout), len(a.body))
 	case isEOF(err):
 		return failf(L7RSP, "HTTP status %d, but the connection was closed in the middle of the body (after %d bytes)", a.status, len(a.body))
-	case err != nil:
-		return c.failed(err, "the whole body")
 	}
-	a.cut = int64(len(a.body)) == most
-	a.complete = !a.cut
-	return nil
+	return c.failed(err, "the whole body")
 }
 
 // readHead reads the status and headers of the final answer. Interim ones (1xx)

@@ -21,6 +21,12 @@ type job struct {
 	last   Result             // of the zero time: none yet
 
 	excused bool // its last result was not counted; see Runner.stalled
+
+	// Of jobs that the poller runs:
+	polled  bool    // a run is under way
+	flight  *flight // under way; guarded by the poller's mutex
+	success string  // what a connect that succeeded says
+	page    *page   // what an HTTP request asks for
 }
 
 // queue holds the jobs that wait, the earliest first.

@@ -30,7 +30,7 @@ func (r *Runner) Status(id string) (JobStatus, bool) {
 	}
 	return JobStatus{
 		Job: j.Job, Known: j.known, Up: j.up || j.assumed, Assumed: j.assumed, Last: j.last,
-		Successes: j.successes, Failures: j.failures, Running: j.cancel != nil, Next: j.due,
+		Successes: j.successes, Failures: j.failures, Running: j.cancel != nil || j.polled, Next: j.due,
 	}, true
 }
 

@@ -15,14 +15,16 @@ func (r *Runner) Run(ctx context.Context, sink func(Verdict)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var probes sync.WaitGroup
 	defer probes.Wait()
+	defer r.endPolling()
 	defer cancel()
 
+	r.beginPolling(ctx)
 	r.begin()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		if next, ok := r.launch(ctx, &probes); ok {
-			timer.Reset(time.Until(next))
+			timer.Reset(max(time.Until(next), r.gathering()))
 		} else {
 			timer.Stop()
 		}
@@ -36,8 +38,54 @@ func (r *Runner) Run(ctx context.Context, sink func(Verdict)) error {
 			for range len(r.done) { // nobody else takes from it
 				r.finish(<-r.done, sink)
 			}
+		case batch := <-r.batches:
+			for _, f := range batch {
+				r.finish(f, sink)
+			}
 		}
 	}
+}
+
+// beginPolling makes the poller. Without one, goroutines do its work.
+func (r *Runner) beginPolling(ctx context.Context) {
+	if !r.polls {
+		return
+	}
+	p, err := newPoller(func(batch []finished) {
+		select {
+		case r.batches <- batch:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil {
+		r.log.Warn("checks run without their poller, at a higher cost", "error", err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.poller = p
+}
+
+func (r *Runner) endPolling() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.poller != nil {
+		r.poller.close()
+		r.poller = nil
+	}
+}
+
+// gathering is how long the schedule sleeps at least. Where there are many jobs
+// several are due within any few milliseconds, and starting them together saves
+// the waking up for each.
+func (r *Runner) gathering() time.Duration {
+	const many, moment = 500, 5 * time.Millisecond
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.jobs) < many {
+		return 0
+	}
+	return moment
 }
 
 func (r *Runner) begin() {
@@ -66,6 +114,11 @@ func (r *Runner) launch(ctx context.Context, probes *sync.WaitGroup) (next time.
 		j.start = now
 		r.stats.Running++
 		r.stats.Started++
+		if r.poller != nil && r.poller.takes(j.Spec) {
+			j.polled = true
+			r.poller.start(j, now)
+			continue
+		}
 		var run context.Context
 		run, j.cancel = context.WithCancel(ctx)
 		probes.Go(func() { r.run(ctx, run, j) })
@@ -110,8 +163,11 @@ func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stats.Running--
-	j.cancel()
-	j.cancel = nil
+	if j.cancel != nil {
+		j.cancel()
+		j.cancel = nil
+	}
+	j.polled = false
 	if j.gone {
 		return Verdict{}, false, false
 	}

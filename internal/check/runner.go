@@ -26,22 +26,26 @@ type Options struct {
 // Runner runs jobs on their schedules and says when a target went up or down.
 // All of its methods are safe for concurrent use.
 //
-// There is one goroutine for the schedule and one for each probe that is just
-// running. A job never runs twice at a time: a run that takes longer than the
-// interval delays the next one.
+// There is one goroutine for the schedule, one for all mere connects and plain
+// HTTP requests, and one for each other probe that is just running. A job never
+// runs twice at a time: a run that takes longer than the interval delays the next
+// one.
 type Runner struct {
 	probe   func(context.Context, Spec) Result
+	poller  *poller // of a run with the built-in probes; nil: goroutines do all
 	observe func(string, Code, time.Duration)
 	limit   int
 	log     *slog.Logger
 
-	wake chan struct{} // capacity 1: the schedule has changed
-	done chan finished
+	wake    chan struct{} // capacity 1: the schedule has changed
+	done    chan finished
+	batches chan []finished // from the poller
 
 	mu      sync.Mutex
 	jobs    map[string]*job
 	queue   queue
 	seeds   map[string]bool // assumed to be up when Set brings them
+	polls   bool            // a run has a poller
 	started bool            // Run was called
 	counts  map[countKey]uint64
 	stats   Stats
@@ -62,12 +66,13 @@ func NewRunner(o Options) *Runner {
 		log:     o.Log,
 		wake:    make(chan struct{}, 1),
 		done:    make(chan finished, 256), // so that a probe need not wait to say how it went
+		batches: make(chan []finished, 16),
 		jobs:    make(map[string]*job),
 		seeds:   make(map[string]bool),
 		counts:  make(map[countKey]uint64),
 	}
 	if r.probe == nil {
-		r.probe = Probe
+		r.probe, r.polls = Probe, true
 	}
 	if r.observe == nil {
 		r.observe = func(string, Code, time.Duration) {}
@@ -133,7 +138,10 @@ func (r *Runner) Set(jobs map[string]Job) {
 func (r *Runner) drop(j *job) {
 	delete(r.jobs, j.id)
 	j.gone = true
-	if j.cancel != nil {
+	switch {
+	case j.polled && r.poller.cancel(j):
+		r.stats.Running--
+	case j.cancel != nil:
 		j.cancel()
 	}
 	if j.place >= 0 {

@@ -1,0 +1,133 @@
+package check
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// timeout is the time for the whole probe.
+func (s Spec) timeout() time.Duration {
+	if s.Timeout <= 0 {
+		return time.Second
+	}
+	return s.Timeout
+}
+
+// begin opens the flight's socket and begins to connect. After an error nothing is
+// left open.
+func (f *flight) begin() error {
+	s := f.job.Spec
+	if s.HTTP != nil {
+		visit, err := f.job.visit()
+		if err != nil {
+			return err
+		}
+		f.http = visit
+	}
+	return f.open(s)
+}
+
+func (f *flight) open(s Spec) error {
+	family := unix.AF_INET
+	if s.Target.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return s.connectFailure(s.Target, err)
+	}
+	if err := s.connect(fd, f.http == nil); err != nil {
+		_ = unix.Close(fd)
+		return s.connectFailure(s.Target, err)
+	}
+	f.fd = fd
+	return nil
+}
+
+// connect begins to connect a socket on the spec's path.
+func (s Spec) connect(fd int, mere bool) error {
+	if err := s.setOptions(fd); err != nil {
+		return err
+	}
+	if mere {
+		// A reset leaves nothing behind: not in TIME_WAIT here, and not in the accept
+		// queue there. Without quick acknowledgements the last packet of the handshake
+		// is not sent either: it waits for data, and the reset comes first.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	if s.Source.IsValid() {
+		a, err := socketAddress(netip.AddrPortFrom(s.Source, 0))
+		if err == nil {
+			err = unix.Bind(fd, a)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	a, err := socketAddress(s.Target)
+	if err != nil {
+		return err
+	}
+	if err := unix.Connect(fd, a); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		return err
+	}
+	return nil
+}
+
+// socketAddress is an address as the kernel wants it.
+func socketAddress(ap netip.AddrPort) (unix.Sockaddr, error) {
+	a := ap.Addr()
+	if a.Is4() {
+		return &unix.SockaddrInet4{Addr: a.As4(), Port: int(ap.Port())}, nil
+	}
+	out := &unix.SockaddrInet6{Addr: a.As16(), Port: int(ap.Port())}
+	if zone := a.Zone(); zone != "" {
+		i, err := net.InterfaceByName(zone)
+		if err != nil {
+			return nil, &optionError{"find the interface " + zone, unix.ENODEV}
+		}
+		out.ZoneId = uint32(i.Index)
+	}
+	return out, nil
+}
+
+// step goes on with a flight of which the kernel has news; done with the outcome
+// when it has come to its end.
+func (f *flight) step() (code Code, detail string, err error, done bool) { //nolint:revive // the outcome, and whether there is one
+	s := &f.job.Spec
+	if f.http == nil || !f.http.connected {
+		errno, err := unix.GetsockoptInt(f.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		switch {
+		case err != nil:
+			return "", "", s.connectFailure(s.Target, err), true
+		case errno != 0:
+			return "", "", s.connectFailure(s.Target, unix.Errno(errno)), true
+		case f.http == nil:
+			return L4OK, f.job.connected(), nil, true
+		}
+		f.http.connected = true
+	}
+	return f.http.step(f.fd)
+}
+
+// late is the failure of a flight whose time is up.
+func (f *flight) late() error {
+	s := &f.job.Spec
+	if f.http == nil || !f.http.connected {
+		return s.connectFailure(s.Target, unix.ETIMEDOUT)
+	}
+	return f.http.failed(unix.ETIMEDOUT)
+}
+
+// connected is the sentence of a connect that succeeded, the same each time.
+func (j *job) connected() string {
+	if j.success == "" {
+		j.success = "connected to " + j.Spec.Target.String()
+	}
+	return j.success
+}
