@@ -152,13 +152,14 @@ func serveUDP(t *testing.T, f func(request []byte) (replies [][]byte)) netip.Add
 	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// refusingUDP is a UDP port where nobody listens.
+// refusingUDP is a UDP port where nobody listens: its socket hears one peer alone,
+// and that is somebody else.
 func refusingUDP(t *testing.T) netip.AddrPort {
 	t.Helper()
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	c, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	return c.LocalAddr().(*net.UDPAddr).AddrPort()
 }
