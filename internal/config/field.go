@@ -1,9 +1,6 @@
 package config
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // value is a scalar of a raw struct.
 type value[T any] struct {
@@ -45,11 +42,7 @@ func (v *value[T]) decode(p *problems, r *rule, n *node) {
 	}
 	if err := v.scalar().parse(n, r); err != nil {
 		v.bad = true
-		hint := ""
-		if !slices.Contains(r.later, n.text) {
-			hint = suggest(n.text, r.words)
-		}
-		p.add(n.at, "%s: %v; allowed: %s%s", r.key, err, v.scalar().allowed(r), hint)
+		p.add(n.at, "%s: %v; allowed: %s%s", r.key, err, v.scalar().allowed(r), suggest(n.text, r.words))
 	}
 }
 

@@ -62,11 +62,6 @@ func TestFormat(t *testing.T) {
 			t.Errorf("unsupportedKeys has a kind %q that does not exist", kind)
 		}
 	}
-	for at := range unsupportedWords {
-		if kind, _, _ := strings.Cut(at, "."); !kinds[kind] {
-			t.Errorf("unsupportedWords has a kind %q that does not exist", kind)
-		}
-	}
 }
 
 // TestReferenceIsComplete: conf/reference.yaml and docs/configuration.md name

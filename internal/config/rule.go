@@ -26,7 +26,6 @@ type rule struct {
 	low, high  string
 	step       string
 	words      []string
-	later      []string // words of the format that this version does not support
 	required   bool
 	secret     bool
 
@@ -72,7 +71,6 @@ func formatOf(v raw) *format {
 		r.low, r.high, _ = strings.Cut(tag.Get("range"), "..")
 		r.required = tag.Get("required") == "yes"
 		r.secret = tag.Get("secret") == "yes"
-		r.later = unsupportedWords[f.kind+"."+key]
 		f.rules = append(f.rules, r)
 		f.keys = append(f.keys, key)
 	}

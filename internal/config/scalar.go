@@ -49,9 +49,6 @@ func (*name) allowed(*rule) string {
 type word string
 
 func (w *word) parse(n *node, r *rule) error {
-	if slices.Contains(r.later, n.text) {
-		return fmt.Errorf("%q %s", n.text, notSupported)
-	}
 	if !slices.Contains(r.words, n.text) {
 		return fmt.Errorf("%s is unknown", quote(n.text))
 	}
