@@ -71,13 +71,15 @@ var checkKinds = []string{
 	"ftp", "imap", "pop3", "nntp", "ldap", "mysql", "postgresql", "redis", "ntp", "radius", "sip", "none",
 }
 
-// kinds returns the kinds that a check names.
+// kinds returns the kinds that a check names. It is asked for each server, so it
+// goes without [fields].
 func (c *rawCheck) kinds() (kinds []string) {
-	found := make(map[string]bool)
-	fields(c, func(r *rule, v field) { _, found[r.key] = v.isSet() })
-	for _, kind := range checkKinds {
-		if found[kind] {
-			kinds = append(kinds, kind)
+	for i, set := range [...]bool{
+		c.TCP.set, c.HTTP.set, c.HTTPS.set, c.TLS.set, c.DNS.set, c.SMTP.set, c.UDP.set, c.Ping.set, c.GRPC.set, c.Exec.set, c.File.set,
+		c.FTP.set, c.IMAP.set, c.POP3.set, c.NNTP.set, c.LDAP.set, c.MySQL.set, c.PostgreSQL.set, c.Redis.set, c.NTP.set, c.RADIUS.set, c.SIP.set, c.None.set,
+	} {
+		if set {
+			kinds = append(kinds, checkKinds[i])
 		}
 	}
 	return kinds
@@ -163,6 +165,9 @@ func (b *builder) target(s *service, c *block[rawCheck], server built) (netip.Ad
 
 // checkConnect refuses keys of connect that have no effect.
 func (b *builder) checkConnect(c *rawCheck) {
+	if !c.Connect.set {
+		return
+	}
 	fields(&c.Connect.v, func(r *rule, v field) {
 		at, set := v.isSet()
 		switch {
