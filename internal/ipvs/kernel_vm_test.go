@@ -236,15 +236,17 @@ func TestVMD5D6D7EverySettingBothWays(t *testing.T) {
 		{"local server", table(service("tcp 10.0.0.100:80 wlc", server("127.0.0.1:80 nat 1"), server("127.0.0.2:80 dr 1"), server("127.0.0.3:80 tun 1")))},
 		{"local server IPv6", table(service("tcp [2001:db8::100]:80 wlc", server("[::1]:80 nat 1")))},
 	}
-	for prefix := 1; prefix <= 32; prefix += 3 { // D7
-		extra = append(extra, struct {
-			name  string
-			table pool.Table
-		}{fmt.Sprint("netmask ", prefix), table(
-			persistent(service("tcp 10.0.0.100:80 rr"), 300, uint8(prefix)),
-			persistent(service("tcp [2001:db8::100]:80 rr"), 300, uint8(prefix*4)),
-			persistent(service("fwmark 9 inet6 rr"), 300, uint8(prefix)))})
+	var masks []pool.VirtualService // D7
+	for n := uint8(1); n <= 32; n++ {
+		masks = append(masks,
+			persistent(service(fmt.Sprintf("tcp 10.0.0.100:%d rr", n)), 300, n),
+			persistent(service(fmt.Sprintf("tcp [2001:db8::100]:%d rr", n)), 300, 4*n),
+			persistent(service(fmt.Sprintf("fwmark %d inet6 rr", n)), 300, 4*n-3))
 	}
+	extra = append(extra, struct {
+		name  string
+		table pool.Table
+	}{"netmasks", table(masks...)})
 	for _, w := range append(extra, worlds...) {
 		t.Run(w.name, func(t *testing.T) {
 			h := newHost(t)
