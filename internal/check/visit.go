@@ -199,6 +199,7 @@ func (v *visit) parseHead() (done bool, err error) {
 		if err != nil {
 			return false, v.link.headFailure(err, v.buf[at:min(len(v.buf), at+64)], false)
 		}
+		_ = head.Body.Close() // it is read from the buffer
 		at += end
 		v.headEnd = at
 		if head.StatusCode >= 200 || head.StatusCode == http.StatusSwitchingProtocols {

@@ -230,9 +230,12 @@ func (r *router) sendOn(n int, p *path, priority uint8) error {
 	return failed
 }
 
-// senderOn is what sends with the virtual hardware address on a path, or nil.
+// senderOn is what sends with the virtual hardware address on a path, or nil. The
+// first adverts of a new master go without it: they would teach the switch to lead
+// clients here, milliseconds before the addresses are. The announcements follow
+// when they are, and teach it.
 func (r *router) senderOn(path int) Sender {
-	if k, ok := r.senderKey(); ok && path == 0 {
+	if k, ok := r.senderKey(); ok && path == 0 && (r.held || !r.wantHeld) {
 		return r.paths[0].iface.senders[k].Sender
 	}
 	return nil
