@@ -150,13 +150,14 @@ func (r *router) announces(ifname string, addr netip.Addr) bool {
 }
 
 // conflict counts and answers an announcement of our address by somebody else.
-// While the addresses only linger, the new master's are to be expected.
+// While the addresses only linger, the new master's are to be expected; and so are,
+// of a new master, the answers of the one before, which lingers on.
 func (r *router) conflict(i *iface, c wire.Conflict) {
 	e := r.election.Status()
-	if e.State != vrrp.Master || e.HandsOver {
+	now := time.Now()
+	if e.State != vrrp.Master || e.HandsOver || now.Sub(e.Since) < 2*linger {
 		return
 	}
-	now := time.Now()
 	r.conflicts += max(uint64(c.Count), 1)
 	mac := net.HardwareAddr(c.MAC[:]).String()
 	r.lastConflict = fmt.Sprintf("%s announced %s on %s by %s", mac, c.Addr, i.name, c.Kind)

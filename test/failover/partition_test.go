@@ -70,6 +70,8 @@ func TestAddressConflict(t *testing.T) {
 	wire := p.lab.Capture(p.client, "eth0", "arp")
 	_, err := thief.Run(context.Background(), "ip", "addr", "add", vip.String()+"/32", "dev", "eth0")
 	must(t, err)
+	// A new master takes such answers for those of the one before, for 400 ms.
+	time.Sleep(500 * time.Millisecond)
 	began := time.Now()
 	_, err = thief.Run(context.Background(), "arping", "-c", "1", "-U", "-I", "eth0", "-s", vip.String(), vip.String())
 	must(t, err)
