@@ -168,19 +168,28 @@ func (p *poller) loop() {
 			n, _ = unix.EpollWait(int(fd), events, 0)
 			return n > 0
 		})
-		results, ending := p.advance(events[:max(n, 0)], time.Now())
+		var all []finished
+		// Everything that the kernel reports comes before any deadline: on a busy
+		// host an answer may have been there in time and only not been looked at.
+		for n == len(events) {
+			all = append(all, p.advance(events)...)
+			n, _ = unix.EpollWait(p.epoll, events, 0)
+		}
+		all = append(all, p.advance(events[:max(n, 0)])...)
+		late, ending := p.expire()
 		if ending {
 			return
 		}
-		if len(results) > 0 {
-			p.report(results)
+		if all = append(all, late...); len(all) > 0 {
+			p.report(all)
 		}
 	}
 }
 
 // advance lets the flights go on of which the kernel has news, and returns the
 // results of those that ended.
-func (p *poller) advance(events []unix.EpollEvent, now time.Time) (results []finished, ending bool) {
+func (p *poller) advance(events []unix.EpollEvent) (results []finished) {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	results, p.ready = p.ready, nil
@@ -193,6 +202,14 @@ func (p *poller) advance(events []unix.EpollEvent, now time.Time) (results []fin
 			results = append(results, r)
 		}
 	}
+	return results
+}
+
+// expire ends what is out of time, and sets the time of the next look.
+func (p *poller) expire() (results []finished, ending bool) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for len(p.due) > 0 && !p.due[0].deadline.After(now) {
 		f := p.due[0]
 		if f.parting == nil {
@@ -208,7 +225,10 @@ func (p *poller) advance(events []unix.EpollEvent, now time.Time) (results []fin
 // rearm sets the time of the next deadline. The caller holds the mutex.
 func (p *poller) rearm() {
 	next := time.Time{}
-	if len(p.due) > 0 {
+	switch {
+	case len(p.ready) > 0:
+		next = time.Now() // what ended at once since the last look
+	case len(p.due) > 0:
 		next = p.due[0].deadline
 	}
 	if p.ending || next.Equal(p.armed) {
