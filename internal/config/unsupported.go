@@ -22,8 +22,10 @@ var unsupportedKeys = map[string]map[string][]string{
 	"quorum": {"up": {"[]"}, "down": {"[]"}},
 	"server": {"backup": {"false"}},
 	"check": {
-		"via": {"server"},
+		"via":  {"server"},
+		"file": nil,
 	},
+	"exec": {"weight_from_exit": {"false"}},
 }
 
 const notSupported = "is not supported by this version of baton"
