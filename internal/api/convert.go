@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"baton/internal/balancer"
+	"baton/internal/check"
 	"baton/internal/pool"
 	"baton/internal/speaker"
 )
@@ -144,6 +145,16 @@ func fromCheck(c balancer.CheckStatus) Check {
 		TookMS:    float64(c.Last.Took.Round(time.Microsecond)) / float64(time.Millisecond),
 		Successes: c.Successes, Failures: c.Failures,
 	}
+}
+
+func fromPast(c balancer.CheckStatus, streaks []check.Streak) CheckPast {
+	out := CheckPast{Kind: c.Kind, Target: c.Subject, Results: make([]CheckStreak, len(streaks))}
+	for i, s := range streaks {
+		out.Results[i] = CheckStreak{
+			Code: string(s.Code), Detail: s.Detail, From: s.From.UTC(), To: s.To.UTC(), Results: s.Results, Gap: s.Gap,
+		}
+	}
+	return out
 }
 
 // decisive returns the check to look at first: one that holds the server down,

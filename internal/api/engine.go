@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"baton/internal/balancer"
+	"baton/internal/check"
+	"baton/internal/pool"
 	"baton/internal/speaker"
 )
 
@@ -14,6 +16,8 @@ import (
 type Engine interface {
 	// Snapshot returns the present state. It does not wait for anything.
 	Snapshot() Snapshot
+	// Past returns what is remembered of a check's results, the oldest first.
+	Past(id pool.CheckID) []check.Streak
 	// Reload reads the configuration again and applies it, and returns when that
 	// is done. An invalid configuration, which changes nothing, is reported as
 	// *[InvalidConfigError].

@@ -37,7 +37,26 @@ type Events struct {
 // Explanation is the document of GET /api/v1/explain/…: why something is in its
 // state, one sentence or so in each line.
 type Explanation struct {
-	Lines []string `json:"lines"`
+	Lines  []string    `json:"lines"`
+	Checks []CheckPast `json:"checks,omitempty"` // of a server
+}
+
+// CheckPast is what is remembered of the results of one check, the oldest first.
+type CheckPast struct {
+	Kind    string        `json:"kind"`
+	Target  string        `json:"target"`
+	Results []CheckStreak `json:"results"`
+}
+
+// CheckStreak is a series of results with the same code. Of a check that ever
+// fails and recovers the successes are forgotten first.
+type CheckStreak struct {
+	Code    string    `json:"code"`
+	Detail  string    `json:"detail,omitempty"` // of the last one; failures only
+	From    time.Time `json:"from"`             // of the first one
+	To      time.Time `json:"to"`               // of the last one
+	Results int       `json:"results"`
+	Gap     bool      `json:"gap,omitempty"` // others came just before it that are forgotten
 }
 
 // Outcome is what a command did to one router.

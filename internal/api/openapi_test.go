@@ -103,6 +103,8 @@ func TestOpenAPISchemas(t *testing.T) {
 		api.Events{},
 		api.Event{},
 		api.Explanation{},
+		api.CheckPast{},
+		api.CheckStreak{},
 		api.RouterCommand{},
 		api.Outcomes{},
 		api.Outcome{},

@@ -116,7 +116,11 @@ func (s *Server) explainServer(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
-	writeJSON(w, Explanation{Lines: srv.Explain(svc)})
+	out := Explanation{Lines: srv.Explain(svc, s.engine.Past)}
+	for _, c := range srv.Checks {
+		out.Checks = append(out.Checks, fromPast(c, s.engine.Past(c.ID)))
+	}
+	writeJSON(w, out)
 }
 
 func findRouter(all speaker.Status, name string) (speaker.RouterStatus, *Problem) {

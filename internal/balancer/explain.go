@@ -81,13 +81,14 @@ func (s ServiceStatus) limit() uint64 {
 }
 
 // Explain says in words why the server is in its state within its service, what
-// its checks say, and what would change it.
-func (s ServerStatus) Explain(service ServiceStatus) []string {
+// its checks say and said before, and what would change it.
+func (s ServerStatus) Explain(service ServiceStatus, past Past) []string {
 	out := []string{fmt.Sprintf("Server %s of service %s is %s since %s: %s.",
 		s.Address, service.Name, s.State, when(s.Since), s.Reason)}
 	out = append(out, s.traffic(service))
 	for _, c := range s.Checks {
 		out = append(out, c.explain(s.State))
+		out = append(out, recalled(past(c.ID))...)
 	}
 	for _, hint := range s.hints(service) {
 		out = append(out, "Hint: "+hint)

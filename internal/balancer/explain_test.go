@@ -105,7 +105,7 @@ The http check of 10.0.0.1:80 said at 2026-11-05 12:00:00: HTTP status 200 (L7OK
 			if tt.service != nil {
 				tt.service(&service)
 			}
-			if got := strings.Join(srv.Explain(service), "\n"); !strings.Contains(got, tt.want) {
+			if got := strings.Join(srv.Explain(service, noPast), "\n"); !strings.Contains(got, tt.want) {
 				t.Errorf("explained as\n%s\nwant\n%s", got, tt.want)
 			}
 		})

@@ -26,7 +26,7 @@ func TestColdStandby(t *testing.T) {
 		if !s[0].Standby || !s[0].Up || s[1].Standby {
 			t.Errorf("%+v", s)
 		}
-		if text := strings.Join(s[0].Servers[0].Explain(s[0]), "\n"); !strings.Contains(text, "It is not programmed here: standby; router web") {
+		if text := strings.Join(s[0].Servers[0].Explain(s[0], noPast), "\n"); !strings.Contains(text, "It is not programmed here: standby; router web") {
 			t.Errorf("explain: %s", text)
 		}
 		r.SetRouters([]string{"web", "other"})

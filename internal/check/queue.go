@@ -20,6 +20,8 @@ type job struct {
 	gone   bool               // dropped while running: its result is of no use
 	last   Result             // of the zero time: none yet
 
+	history history
+
 	excused bool // its last result was not counted; see Runner.stalled
 
 	// Of jobs that the poller runs:

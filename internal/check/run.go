@@ -180,6 +180,7 @@ func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
 	}
 	j.excused = false
 	j.last = res
+	j.history.add(&r.sayings, res)
 	changed := j.add(res.Code.OK(), j.Schedule)
 	r.counts[countKey{j.kind, res.Code}]++
 	j.due = j.next(time.Now())

@@ -48,6 +48,7 @@ type Runner struct {
 	polls   bool            // a run has a poller
 	started bool            // Run was called
 	counts  map[countKey]uint64
+	sayings sayings
 	stats   Stats
 }
 
@@ -70,6 +71,7 @@ func NewRunner(o Options) *Runner {
 		jobs:    make(map[string]*job),
 		seeds:   make(map[string]bool),
 		counts:  make(map[countKey]uint64),
+		sayings: newSayings(),
 	}
 	if r.probe == nil {
 		r.probe, r.polls = Probe, true
@@ -138,6 +140,7 @@ func (r *Runner) Set(jobs map[string]Job) {
 func (r *Runner) drop(j *job) {
 	delete(r.jobs, j.id)
 	j.gone = true
+	j.history.forget(&r.sayings)
 	switch {
 	case j.polled && r.poller.cancel(j):
 		r.stats.Running--

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"baton/internal/api"
+	"baton/internal/check"
 	"baton/internal/link"
 	"baton/internal/metrics"
+	"baton/internal/pool"
 )
 
 var _ api.Engine = (*Director)(nil)
@@ -57,6 +59,9 @@ func (d *Director) Snapshot() api.Snapshot {
 	}
 	return out
 }
+
+// Past returns what is remembered of a check's results.
+func (d *Director) Past(id pool.CheckID) []check.Streak { return d.balancer.Past(id) }
 
 // measure returns the present state for a scrape.
 func (d *Director) measure() metrics.Snapshot {

@@ -6,8 +6,11 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"baton/internal/api"
+	"baton/internal/check"
+	"baton/internal/pool"
 )
 
 // Engine is an [api.Engine] that does what it is told to and remembers what it
@@ -66,6 +69,21 @@ func (e *Engine) Snapshot() api.Snapshot {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.snapshot
+}
+
+// Past implements api.Engine: the check that is refused has failed since its
+// server went down, and some hours before.
+func (e *Engine) Past(id pool.CheckID) []check.Streak {
+	if id != refused().ID {
+		return []check.Streak{{Code: check.L7OK, From: ago(30 * time.Minute), To: ago(time.Second), Results: 900}}
+	}
+	const why = "connection refused"
+	return []check.Streak{
+		{Code: check.L4TOUT, Detail: "no answer within 1s", From: ago(9 * time.Hour), To: ago(9 * time.Hour), Results: 1},
+		{Code: check.L4CON, Detail: why, From: ago(8 * time.Hour), To: ago(8*time.Hour - 4*time.Second), Results: 3, Gap: true},
+		{Code: check.L7OK, From: ago(7 * time.Hour), To: ago(3 * time.Minute), Results: 12000},
+		{Code: check.L4CON, Detail: why, From: ago(2 * time.Minute), To: ago(1500 * time.Millisecond), Results: 60},
+	}
 }
 
 // Reload implements api.Engine.
