@@ -33,7 +33,8 @@ type server struct {
 	service  *service
 	fallback bool
 
-	state State
+	state   State
+	counted uint64 // what it contributes to the service's sum of live weights
 	// adopted: it served before its checks had spoken, under an earlier run of
 	// the program or an earlier configuration, and serves on until one of them
 	// fails.
@@ -74,18 +75,11 @@ func (s *server) judge(verdicts map[CheckID]bool) (changed bool) {
 
 // set changes the state and keeps the service's sum of live weights.
 func (s *server) set(state State) {
-	if !s.fallback {
-		if s.state == Up {
-			s.service.weight -= uint64(s.spec.Weight)
-		}
-		if state == Up {
-			s.service.weight += uint64(s.spec.Weight)
-		}
-	}
 	if state == Checking && s.state != Checking {
 		_, s.seated = s.place()
 	}
 	s.state = state
+	s.recount()
 }
 
 // tally counts the server's checks that fail and those that have said nothing.
@@ -106,7 +100,7 @@ func (s *server) tally(verdicts map[CheckID]bool) (failing, waiting int) {
 func (s *server) place() (weight uint32, in bool) {
 	if s.fallback {
 		// A fallback of weight 0 would be none.
-		return max(s.spec.Weight, 1), s.service.fallbackServes()
+		return max(s.weight(), 1), s.service.fallbackServes()
 	}
 	switch s.state {
 	case Up:
@@ -116,7 +110,7 @@ func (s *server) place() (weight uint32, in bool) {
 		if s.service.fallbackServes() {
 			return 0, s.service.keepsPlaces()
 		}
-		return s.spec.Weight, true
+		return s.weight(), true
 	case Down:
 		return 0, s.service.quiesces()
 	case Draining:
