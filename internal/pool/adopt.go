@@ -7,7 +7,8 @@ import "slices"
 // key of its service, with a weight, and that no check has spoken about yet,
 // stays in service until a check fails. So a restart under load loses nothing,
 // and neither does one while the checks cannot run. A server that was found there
-// and that the service does not name drains, as if it had been removed just now.
+// and that the service does not name drains, as if it had been removed just now;
+// one that is to drain goes on with it.
 func (p *Pool) Adopt(found Table) {
 	for _, s := range p.services {
 		s.adopt(found, p.verdicts)
@@ -29,6 +30,10 @@ func (s *service) adopt(found Table, verdicts map[CheckID]bool) {
 				continue
 			}
 			served = served || weight > 0
+			if srv.drains() { // it did so before this program began
+				srv.seated, srv.released = true, !s.keepsPlaces()
+				continue
+			}
 			if waiting > 0 {
 				srv.adopted = srv.adopted || weight > 0
 				srv.seated = true

@@ -7,8 +7,9 @@ import (
 
 // A server that drains gets no new connections: its place in the kernel's table
 // is kept at weight 0, for the sake of the connections that it has. It drains
-// because its specification says so ([Server.Drain]), or because it left the
-// specification while it had a place; then it is leaving. The pool knows neither
+// because its specification says so ([Server.Drain]), because somebody wants it
+// ([Override.Drain]), or because it left the specification while it had a place;
+// then it is leaving. The pool knows neither
 // connections nor time: whoever does ends it by [Pool.Release].
 
 // leaver returns a server of the last version of the service as one that leaves
@@ -80,7 +81,7 @@ func (s *service) adoptStranger(k Key, r RealServer) {
 }
 
 // drains reports whether the server gets no new connections for good.
-func (s *server) drains() bool { return s.leaving || s.spec.Drain }
+func (s *server) drains() bool { return s.leaving || s.spec.Drain || s.wanted.Drain != "" }
 
 // judgeDraining is [server.judge] for a server that drains. One that fails is not
 // worth waiting for, unless the service keeps such servers.

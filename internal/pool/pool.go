@@ -11,11 +11,12 @@ import (
 // A service's quorum depends on the order of verdicts where it has a hysteresis;
 // everything else depends only on the last verdict of each check.
 type Pool struct {
-	services []*service // in the order of the configuration
-	byName   map[string]*service
-	byCheck  map[CheckID][]*server // who is concerned by a verdict
-	verdicts map[CheckID]bool      // of the checks in byCheck; absent: none yet
-	rows     []row                 // sorted by key
+	services  []*service // in the order of the configuration
+	byName    map[string]*service
+	byCheck   map[CheckID][]*server // who is concerned by a verdict
+	verdicts  map[CheckID]bool      // of the checks in byCheck; absent: none yet
+	overrides map[Place]Override
+	rows      []row // sorted by key
 }
 
 // row is one service of the kernel: the service at one of its keys.
@@ -26,7 +27,8 @@ type row struct {
 
 // New returns a pool of the services, of which found is what the kernel holds
 // already; see [Pool.Adopt]. The services are valid (the configuration has seen
-// to that) and are not changed afterwards by anybody.
+// to that) and are not changed afterwards by anybody. Where there are overrides,
+// make a pool without services, tell it of them, and then do what New does.
 func New(services []Service, found Table) *Pool {
 	p := &Pool{verdicts: make(map[CheckID]bool)}
 	p.Reconfigure(services)
@@ -77,6 +79,9 @@ func (p *Pool) Reconfigure(services []Service) {
 	p.indexChecks()
 	for _, s := range p.services {
 		if s.fresh {
+			for srv := range s.all() {
+				srv.override(p)
+			}
 			s.start(p.verdicts)
 		}
 	}

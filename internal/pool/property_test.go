@@ -86,18 +86,23 @@ func checkService(t *rapid.T, st *ServiceState, v *VirtualService) {
 			t.Fatalf("the fallback is active and not in the table: %s", show(Table{*v}))
 		}
 	}
-	for _, s := range st.Servers {
+	for i := range st.Servers {
+		s := &st.Servers[i]
 		name := s.Spec.AddrPort().String()
 		weight, there := in[name]
 		serving = serving || weight > 0
 		if s.State == Up {
-			sum += uint64(s.Spec.Weight)
-			anyUp = anyUp || s.Spec.Weight > 0
+			sum += uint64(effective(s))
+			anyUp = anyUp || effective(s) > 0
 		}
 		switch {
 		case name == fallback:
 		case s.State != Up && weight > 0:
 			t.Fatalf("%s is %s and gets clients", name, s.State)
+		case s.State == Disabled && there:
+			t.Fatalf("%s is disabled and in the table", name)
+		case s.Override.Disable != "" && s.State != Disabled, s.Override.Drain != "" && s.State != Draining && s.State != Disabled:
+			t.Fatalf("%s is %s with %+v", name, s.State, s.Override)
 		case s.State == Down && there && st.Spec.OnFailure == Remove:
 			t.Fatalf("%s is down and in the table", name)
 		case s.InTable != there || s.Weight != weight:
@@ -136,6 +141,12 @@ func TestInvariants(t *testing.T) {
 			"release": func(t *rapid.T) {
 				at := addr(fmt.Sprintf("10.0.0.%d", rapid.IntRange(1, 9).Draw(t, "released")))
 				p.Release("s0", Server{Address: at, Port: 80}.AddrPort())
+			},
+			"override": func(t *rapid.T) {
+				before := p.Table()
+				if changed := p.Override(anyOverrides(t)); !changed && !p.Table().Equal(before) {
+					t.Fatalf("the table changed and Override did not say so:\n%s\n%s", show(before), show(p.Table()))
+				}
 			},
 			"adopt": func(t *rapid.T) { p.Adopt(anyTable(t)) },
 			"":      func(t *rapid.T) { checkInvariants(t, p) },

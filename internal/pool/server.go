@@ -10,6 +10,7 @@ const (
 	Up
 	Down
 	Draining // it finishes the connections that it has
+	Disabled // an operator has taken it out
 )
 
 // String returns the word that status shows.
@@ -23,6 +24,8 @@ func (s State) String() string {
 		return "down"
 	case Draining:
 		return "draining"
+	case Disabled:
+		return "disabled"
 	}
 	return "unknown"
 }
@@ -32,6 +35,7 @@ type server struct {
 	spec     *Server
 	service  *service
 	fallback bool
+	wanted   Override
 
 	state   State
 	counted uint64 // what it contributes to the service's sum of live weights
@@ -55,7 +59,10 @@ type server struct {
 // changed.
 func (s *server) judge(verdicts map[CheckID]bool) (changed bool) {
 	failing, waiting := s.tally(verdicts)
-	if s.drains() {
+	switch {
+	case s.wanted.Disable != "":
+		return s.judgeDisabled()
+	case s.drains():
 		return s.judgeDraining(failing)
 	}
 	state := Up
@@ -115,6 +122,8 @@ func (s *server) place() (weight uint32, in bool) {
 		return 0, s.service.quiesces()
 	case Draining:
 		return 0, !s.released
+	case Disabled:
+		return 0, false
 	default:
 		return 0, s.seated && s.service.keepsPlaces()
 	}

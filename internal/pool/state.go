@@ -37,14 +37,15 @@ func (s *ServiceState) All() iter.Seq2[int, *ServerState] {
 
 // ServerState is what a pool knows of a real server.
 type ServerState struct {
-	Spec    *Server
-	State   State
-	Adopted bool      // in service although not all of its checks have spoken
-	InTable bool      // wanted in the kernel's table
-	Weight  uint32    // there
-	Failing []CheckID // the checks that fail
-	Waiting []CheckID // the checks that have not said anything
-	Reason  string    // why it is in this state, in words
+	Spec     *Server
+	State    State
+	Adopted  bool      // in service although not all of its checks have spoken
+	InTable  bool      // wanted in the kernel's table
+	Weight   uint32    // there
+	Failing  []CheckID // the checks that fail
+	Waiting  []CheckID // the checks that have not said anything
+	Reason   string    // why it is in this state, in words
+	Override Override  // what is wanted of it beyond its specification
 }
 
 // snapshot returns the service's state, the same one until it changes.
@@ -73,7 +74,7 @@ func (s *service) snapshot(verdicts map[CheckID]bool) *ServiceState {
 }
 
 func (s *server) snapshot(verdicts map[CheckID]bool) ServerState {
-	st := ServerState{Spec: s.spec, State: s.state}
+	st := ServerState{Spec: s.spec, State: s.state, Override: s.wanted}
 	st.Weight, st.InTable = s.place()
 	for _, id := range s.spec.Checks {
 		up, known := verdicts[id]
@@ -93,6 +94,8 @@ func (s *server) snapshot(verdicts map[CheckID]bool) ServerState {
 func (s *server) reason(failing, waiting int) string {
 	all := len(s.spec.Checks)
 	switch {
+	case s.state == Disabled:
+		return s.wanted.Disable
 	case s.drains() && failing > 0:
 		return fmt.Sprintf("%s, and %s failing", s.drainReason(), ofChecks(failing, all))
 	case s.drains():
@@ -113,15 +116,21 @@ func (s *server) reason(failing, waiting int) string {
 	return "it is used before its first check (admit: at-once)"
 }
 
-// drainReason says why a server drains.
+// drainReason says why a server drains. Any reason is enough, and all are named.
 func (s *server) drainReason() string {
+	var why []string
 	switch {
 	case s.found:
-		return "it was found in the kernel's table and is not in the configuration"
+		why = append(why, "it was found in the kernel's table and is not in the configuration")
 	case s.leaving:
-		return "it is no longer in the configuration"
+		why = append(why, "it is no longer in the configuration")
+	case s.spec.Drain:
+		why = append(why, "it was told to drain")
 	}
-	return "it was told to drain"
+	if s.wanted.Drain != "" {
+		why = append(why, s.wanted.Drain)
+	}
+	return strings.Join(why, "; ")
 }
 
 func ofChecks(n, all int) string {
@@ -164,7 +173,7 @@ func (s *service) reason() string {
 // total is the weight of all servers, live or not.
 func (s *service) total() (sum uint64) {
 	for _, srv := range s.servers {
-		sum += uint64(srv.spec.Weight)
+		sum += uint64(srv.weight())
 	}
 	return sum
 }

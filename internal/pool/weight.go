@@ -9,7 +9,12 @@ package pool
 // of it has to go through [server.recount].
 
 // weight is the server's effective weight while it is in service.
-func (s *server) weight() uint32 { return s.spec.Weight }
+func (s *server) weight() uint32 {
+	if s.wanted.Weighs {
+		return s.wanted.Weight
+	}
+	return s.spec.Weight
+}
 
 // live is what the server contributes to its service's sum of live weights.
 func (s *server) live() uint64 {
