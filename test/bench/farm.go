@@ -15,18 +15,55 @@ type farm struct {
 	heavy    bool // the first server has weight 2 and not 1
 	moved    bool // the first server of each service, a tenth of all, has another address
 
+	each    int  // servers of a service; 0: serversPerService
+	shared  bool // all services have the same servers
+	victims int  // one more service, with so many servers of its own
+
 	trusted  bool          // servers are used before their first check
+	kind     string        // of the checks: tcp (or empty) or http
 	interval time.Duration // of the checks
+	timeout  time.Duration // 0: checkTimeout
+	fall     int           // failures in a row after which a server is down; 0: what the program has by default
 }
 
-func (f farm) servers() int { return f.services * serversPerService }
+// per is how many servers a service has.
+func (f farm) per() int {
+	if f.each > 0 {
+		return f.each
+	}
+	return serversPerService
+}
+
+func (f farm) servers() int { return f.services*f.per() + f.victims }
+
+// kernelServices is how many services the kernel has then.
+func (f farm) kernelServices() int {
+	if f.victims > 0 {
+		return f.services + 1
+	}
+	return f.services
+}
+
+func (f farm) checkTimeout() time.Duration {
+	if f.timeout > 0 {
+		return f.timeout
+	}
+	return checkTimeout
+}
+
+// victimNet begins the addresses of the victims.
+const victimNet = "10.78."
 
 // movedNet begins the addresses of the servers that replace others.
 const movedNet = "10.77."
 
 // server is the address and weight of one server.
 func (f farm) server(service, i int) (address string, weight int) {
-	address, weight = server(service*serversPerService+i), 1
+	n := service*f.per() + i
+	if f.shared {
+		n = i
+	}
+	address, weight = server(n), 1
 	if i == 0 && f.moved {
 		address = strings.Replace(address, "10.66.", movedNet, 1)
 	}
@@ -44,7 +81,7 @@ func (f farm) table() pool.Table {
 	for s := range t {
 		at := netip.AddrPortFrom(netip.MustParseAddr(vip), uint16(f.port(s)))
 		v := pool.VirtualService{Key: pool.KeyOf(pool.TCP, at), Scheduler: "rr", PersistencePrefix: 32}
-		for i := range serversPerService {
+		for i := range f.per() {
 			address, weight := f.server(s, i)
 			v.Servers = append(v.Servers, pool.RealServer{
 				Address: netip.MustParseAddr(address), Port: serverPort, Weight: uint32(weight),
@@ -61,7 +98,7 @@ func (f farm) rules() string {
 	var t strings.Builder
 	for s := range f.services {
 		fmt.Fprintf(&t, "-A -t %s:%d -s rr\n", vip, f.port(s))
-		for i := range serversPerService {
+		for i := range f.per() {
 			address, weight := f.server(s, i)
 			fmt.Fprintf(&t, "-a -t %s:%d -r %s:%d -m -w %d\n", vip, f.port(s), address, serverPort, weight)
 		}
@@ -77,11 +114,11 @@ func (f farm) batonFile(dir string) string {
 	}
 	var t strings.Builder
 	fmt.Fprintf(&t, "node: a\nstate_dir: %s/state\napi: {socket: %s}\n", dir, baton{}.socket(dir))
-	fmt.Fprintf(&t, "defaults:\n  check: {interval: %s, timeout: %s}\nservices:\n", f.interval, checkTimeout)
+	fmt.Fprintf(&t, "defaults:\n  check: {interval: %s, timeout: %s%s}\nservices:\n", f.interval, f.checkTimeout(), fall(f.fall))
 	for s := range f.services {
-		fmt.Fprintf(&t, "  - name: s%d\n    address: %s:%d\n    scheduler: rr\n    admit: %s\n    check: {tcp: {}}\n    servers:\n",
-			s, vip, f.port(s), admit)
-		for i := range serversPerService {
+		fmt.Fprintf(&t, "  - name: s%d\n    address: %s:%d\n    scheduler: rr\n    admit: %s\n    check: {%s: {}}\n    servers:\n",
+			s, vip, f.port(s), admit, f.check())
+		for i := range f.per() {
 			address, weight := f.server(s, i)
 			if weight == 1 {
 				fmt.Fprintf(&t, "      - %s:%d\n", address, serverPort)
@@ -89,6 +126,13 @@ func (f farm) batonFile(dir string) string {
 				fmt.Fprintf(&t, "      - {address: %s:%d, weight: %d}\n", address, serverPort, weight)
 			}
 		}
+	}
+	if f.victims > 0 {
+		fmt.Fprintf(&t, "  - name: victims\n    address: %s:%d\n    scheduler: rr\n    admit: %s\n    check: {%s: {}}\n    servers:\n",
+			vip, f.port(f.services), admit, f.check())
+	}
+	for n := range f.victims {
+		fmt.Fprintf(&t, "      - %s:%d\n", victim(n), serverPort)
 	}
 	return t.String()
 }
@@ -102,15 +146,54 @@ func (f farm) keepalivedFile() string {
 	}
 	var t strings.Builder
 	t.WriteString("global_defs {\n\trouter_id a\n}\n")
-	for s := range f.services {
+	begin := func(service int) {
 		fmt.Fprintf(&t, "virtual_server %s %d {\n\tdelay_loop %g\n\tlvs_sched rr\n\tlvs_method NAT\n\tprotocol TCP\n%s",
-			vip, f.port(s), f.interval.Seconds(), alpha)
-		for i := range serversPerService {
+			vip, f.port(service), f.interval.Seconds(), alpha)
+	}
+	for s := range f.services {
+		begin(s)
+		for i := range f.per() {
 			address, weight := f.server(s, i)
-			fmt.Fprintf(&t, "\treal_server %s %d {\n\t\tweight %d\n\t\tTCP_CHECK {\n\t\t\tconnect_timeout %g\n\t\t}\n\t}\n",
-				address, serverPort, weight, checkTimeout.Seconds())
+			fmt.Fprintf(&t, "\treal_server %s %d {\n\t\tweight %d\n%s\t}\n", address, serverPort, weight, f.keepalivedCheck())
+		}
+		t.WriteString("}\n")
+	}
+	if f.victims > 0 {
+		begin(f.services)
+		for n := range f.victims {
+			fmt.Fprintf(&t, "\treal_server %s %d {\n\t\tweight 1\n%s\t}\n", victim(n), serverPort, f.keepalivedCheck())
 		}
 		t.WriteString("}\n")
 	}
 	return t.String()
+}
+
+// keepalivedCheck is the check of one server. keepalived counts the attempts after
+// the first.
+func (f farm) keepalivedCheck() string {
+	retry := ""
+	if f.fall > 0 {
+		retry = fmt.Sprintf("\t\t\tretry %d\n\t\t\tdelay_before_retry %g\n", f.fall-1, f.interval.Seconds())
+	}
+	if f.check() == "http" {
+		return fmt.Sprintf("\t\tHTTP_GET {\n\t\t\turl {\n\t\t\t\tpath /\n\t\t\t\tstatus_code 200\n\t\t\t}\n\t\t\tconnect_timeout %g\n%s\t\t}\n",
+			f.checkTimeout().Seconds(), retry)
+	}
+	return fmt.Sprintf("\t\tTCP_CHECK {\n\t\t\tconnect_timeout %g\n%s\t\t}\n", f.checkTimeout().Seconds(), retry)
+}
+
+// check is the kind of the checks.
+func (f farm) check() string {
+	if f.kind == "" {
+		return "tcp"
+	}
+	return f.kind
+}
+
+// fall is the key for the failures, if they are given.
+func fall(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", fall: %d", n)
 }

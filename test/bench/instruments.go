@@ -25,7 +25,7 @@ var instruments = map[string]func(args []string) error{
 	"stream":  sendStream,
 	"echo":    serveEcho,
 	"burn":    burn,
-	"servers": serveTCP,
+	"servers": serveHTTP,
 	"checker": runChecker,
 	"table":   keepTable,
 	"time":    timeCommand,
@@ -121,10 +121,18 @@ func burn([]string) error {
 	return err
 }
 
-// serveTCP is all real servers: it takes every connection and ends it.
-func serveTCP([]string) error {
+// serveHTTP is all real servers, or the one with an address. It takes every
+// connection, answers the first bytes that come as if they were an HTTP request,
+// and ends it; one that sends nothing, or is gone already, costs no more than that.
+func serveHTTP(args []string) error {
 	time.AfterFunc(longest, func() { os.Exit(1) })
-	l, err := net.ListenTCP("tcp4", &net.TCPAddr{Port: serverPort})
+	at := net.TCPAddr{Port: serverPort}
+	if len(args) > 0 {
+		if at.IP = net.ParseIP(args[0]); at.IP == nil {
+			return fmt.Errorf("%q is no address", args[0])
+		}
+	}
+	l, err := net.ListenTCP("tcp4", &at)
 	if err != nil {
 		return err
 	}
@@ -136,8 +144,19 @@ func serveTCP([]string) error {
 		if err != nil {
 			return err
 		}
-		_ = c.Close()
+		go answer(c)
 	}
+}
+
+// answer serves one connection.
+func answer(c *net.TCPConn) {
+	defer func() { _ = c.Close() }() // it was one request
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	buf := make([]byte, 2048)
+	if n, err := c.Read(buf); n == 0 || err != nil {
+		return // a mere connect
+	}
+	_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"))
 }
 
 // runChecker makes the connections of so many TCP checks. It stands in for the

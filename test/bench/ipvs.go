@@ -304,14 +304,22 @@ func (s *stand) end(m *kept, p *lab.Process) error {
 
 // ipvsInGuest measures in a guest, whose kernel has IPVS.
 func (b *bench) ipvsInGuest(ctx context.Context) error {
-	args := []string{
-		b.self, "-baton", b.baton, "-only", "ipvs", "-ipvs-services", fmt.Sprint(b.ipvsServices), "-ipvs-large", joinNumbers(b.ipvsLarge),
-		"-ipvs-runs", fmt.Sprint(b.ipvsRuns), "-ipvs-watch", b.ipvsWatch.String(),
-	}
+	return b.partInGuest(ctx, 1500, "-only", "ipvs", "-ipvs-services", fmt.Sprint(b.ipvsServices), "-ipvs-large", joinNumbers(b.ipvsLarge),
+		"-ipvs-runs", fmt.Sprint(b.ipvsRuns), "-ipvs-watch", b.ipvsWatch.String())
+}
+
+// checksInGuest does so for the checks.
+func (b *bench) checksInGuest(ctx context.Context) error {
+	return b.partInGuest(ctx, 2400, "-only", "checks", "-checks-servers", fmt.Sprint(b.checksServers),
+		"-checks-runs", fmt.Sprint(b.checksRuns), "-checks-watch", b.checksWatch.String())
+}
+
+// partInGuest runs a part in a guest, for so many seconds at most.
+func (b *bench) partInGuest(ctx context.Context, limit int, args ...string) error {
 	fmt.Printf("\nIn a guest, on a kernel with IPVS:\n")
-	cmd := exec.CommandContext(ctx, b.vm, args...)
+	cmd := exec.CommandContext(ctx, b.vm, append([]string{b.self, "-baton", b.baton}, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.Env = append(os.Environ(), "VM_TIMEOUT=1500")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("VM_TIMEOUT=%d", limit))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", b.vm, err)

@@ -9,6 +9,8 @@
 //	routers  processor time, memory and time to elect, with 1, 16 and 255 routers
 //	ipvs     how fast the kernel's table is filled, changed, compared and withdrawn,
 //	         beside ipvsadm too; in test/vm/run's guest where this kernel has no IPVS
+//	checks   what 10,000 TCP and HTTP checks cost, whether they come in time, what is
+//	         shared, and how soon a dead server is out of the table; likewise
 //
 // Where the kernel has no IPVS, baton checks all the same and keepalived ends. There
 // another process makes as many connections in its place; checks and VRRP are two
@@ -91,16 +93,19 @@ type bench struct {
 	ipvsServices, ipvsRuns int
 	ipvsLarge              []int
 	ipvsWatch              time.Duration
+
+	checksServers, checksRuns int
+	checksWatch               time.Duration
 }
 
 // parts are what can be measured, in order.
-var parts = []string{"faults", "jitter", "routers", "ipvs", "load"}
+var parts = []string{"faults", "jitter", "routers", "ipvs", "checks", "load"}
 
 func parse(args []string) (*bench, error) {
 	b := &bench{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&b.baton, "baton", "bin/baton", "the program to measure")
-	only := f.String("only", "", "parts to measure, with commas between: faults, jitter, routers, ipvs, load; default: all")
+	only := f.String("only", "", "parts to measure, with commas between: faults, jitter, routers, ipvs, checks, load; default: all")
 	adverts := f.String("adverts", "1s,100ms,10ms", "faults: advert intervals")
 	names := f.String("faults", "", "faults: link, term, failover, speaker, everything; default: all")
 	f.IntVar(&b.runs, "runs", 2, "faults: measurements of each with adverts of 1s and more, and of each planned one")
@@ -128,6 +133,9 @@ func parse(args []string) (*bench, error) {
 	f.IntVar(&b.ipvsRuns, "ipvs-runs", 2, "ipvs: measurements of each fill, start and stop")
 	large := f.String("ipvs-large", "5000", "ipvs: services of larger tables, for memory and comparison; empty: none")
 	f.DurationVar(&b.ipvsWatch, "ipvs-watch", 10*time.Second, "ipvs: how long to watch a daemon do nothing special")
+	f.IntVar(&b.checksServers, "checks-servers", 10000, "checks: servers, each with a check every 5s")
+	f.IntVar(&b.checksRuns, "checks-runs", 1, "checks: measurements of each kind")
+	f.DurationVar(&b.checksWatch, "checks-watch", time.Minute, "checks: how long to watch a program check")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -147,6 +155,9 @@ func parse(args []string) (*bench, error) {
 	}
 	if n := slices.Max(append(b.ipvsLarge, b.ipvsServices)); n > 5000 || b.ipvsServices < 1 || b.ipvsRuns < 1 {
 		return nil, errors.New("-ipvs-services, -ipvs-large: 1 to 5000; -ipvs-runs: at least 1")
+	}
+	if n := b.checksServers; n < serversPerService || n > 50000 || b.checksRuns < 1 {
+		return nil, errors.New("-checks-servers: 10 to 50000; -checks-runs: at least 1")
 	}
 	return b, errors.Join(b.locate(), b.choose(*only, *names),
 		durations("adverts", *adverts, &b.adverts), durations("load-adverts", *loadAdverts, &b.loadAdverts),
@@ -221,6 +232,8 @@ func (b *bench) part(ctx context.Context, name string) error {
 		return b.measureRouters(ctx)
 	case "ipvs":
 		return b.measureIPVS(ctx)
+	case "checks":
+		return b.measureChecks(ctx)
 	}
 	return b.measureLoad(ctx)
 }

@@ -17,6 +17,7 @@ type stand struct {
 	bench    *bench
 	lab      *lab.Lab
 	director *lab.Host
+	servers  *lab.Host
 }
 
 // openStand makes the hosts. Close it.
@@ -28,15 +29,16 @@ func (b *bench) openStand(ctx context.Context) (s *stand, err error) {
 	s = &stand{bench: b, lab: l, director: l.Host("director")}
 	lan := l.Bridge("lan")
 	s.director.Connect(lan, "eth0", "10.0.0.1/24")
-	farm := l.Host("servers")
-	farm.Connect(lan, "eth0", "10.0.0.66/24")
+	s.servers = l.Host("servers")
+	s.servers.Connect(lan, "eth0", "10.0.0.66/24")
 	for _, net := range []string{"10.66.0.0/16", movedNet + "0.0/16"} {
-		if _, err := farm.Run(ctx, "ip", "route", "add", "local", net, "dev", "lo"); err != nil {
+		if _, err := s.servers.Run(ctx, "ip", "route", "add", "local", net, "dev", "lo"); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
 		s.director.Route(net, "10.0.0.66")
 	}
-	farm.Start(lab.Proc{Args: []string{b.self, "servers"}})
+	s.director.Route(victimNet+"0.0/16", "10.0.0.66")
+	s.servers.Start(lab.Proc{Args: []string{b.self, "servers"}})
 	if err := l.Err(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -109,7 +111,9 @@ func (s *stand) await(ctx context.Context, p *lab.Process, what string, want fun
 }
 
 // full is a table with all servers.
-func (f farm) full(c counted) bool { return c.services == f.services && c.servers == f.servers() }
+func (f farm) full(c counted) bool {
+	return c.services == f.kernelServices() && c.servers == f.servers()
+}
 
 // clear empties the table, whatever a run has left.
 func (s *stand) clear(ctx context.Context) error {
