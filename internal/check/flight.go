@@ -17,20 +17,8 @@ func (s Spec) timeout() time.Duration {
 	return s.Timeout
 }
 
-// begin opens the flight's socket and begins to connect. After an error nothing is
+// open opens the flight's socket and begins to connect. After an error nothing is
 // left open.
-func (f *flight) begin() error {
-	s := f.job.Spec
-	if s.HTTP != nil {
-		visit, err := f.job.visit()
-		if err != nil {
-			return err
-		}
-		f.http = visit
-	}
-	return f.open(s)
-}
-
 func (f *flight) open(s Spec) error {
 	family := unix.AF_INET
 	if s.Target.Addr().Is6() {
@@ -55,9 +43,8 @@ func (s Spec) connect(fd int, mere bool) error {
 	}
 	if mere {
 		// A reset leaves nothing behind: not in TIME_WAIT here, and not in the accept
-		// queue there. Without quick acknowledgements the last packet of the handshake
-		// is not sent either: it waits for data, and the reset comes first.
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
+		// queue there.
+		withoutLastAcknowledgement(fd)
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	if s.Source.IsValid() {
@@ -79,6 +66,12 @@ func (s Spec) connect(fd int, mere bool) error {
 	return nil
 }
 
+// withoutLastAcknowledgement spares the last packet of the handshake: without quick
+// acknowledgements it waits for data, and a reset comes first.
+func withoutLastAcknowledgement(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
+}
+
 // socketAddress is an address as the kernel wants it.
 func socketAddress(ap netip.AddrPort) (unix.Sockaddr, error) {
 	a := ap.Addr()
@@ -98,21 +91,32 @@ func socketAddress(ap netip.AddrPort) (unix.Sockaddr, error) {
 
 // step goes on with a flight of which the kernel has news; done with the outcome
 // when it has come to its end.
-func (f *flight) step() (code Code, detail string, err error, done bool) { //nolint:revive // the outcome, and whether there is one
+func (f *flight) step(events uint32) (code Code, detail string, err error, done bool) { //nolint:revive // the outcome, and whether there is one
 	s := &f.job.Spec
 	if f.http == nil || !f.http.connected {
-		errno, err := unix.GetsockoptInt(f.fd, unix.SOL_SOCKET, unix.SO_ERROR)
-		switch {
-		case err != nil:
+		err := f.connectError(events)
+		if err != nil {
 			return "", "", s.connectFailure(s.Target, err), true
-		case errno != 0:
-			return "", "", s.connectFailure(s.Target, unix.Errno(errno)), true
-		case f.http == nil:
+		}
+		if f.http == nil {
 			return L4OK, f.job.connected(), nil, true
 		}
 		f.http.connected = true
 	}
 	return f.http.step(f.fd)
+}
+
+// connectError says why the connection could not be made, which the kernel reports as
+// an error; nil: it is there.
+func (f *flight) connectError(events uint32) error {
+	if events&(unix.EPOLLERR|unix.EPOLLHUP) == 0 {
+		return nil
+	}
+	errno, err := unix.GetsockoptInt(f.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = unix.Errno(errno)
+	}
+	return err
 }
 
 // late is the failure of a flight whose time is up.

@@ -15,8 +15,11 @@ import (
 // connect and a plain HTTP request, without a goroutine and a net.Conn for each:
 // sockets that do not block, and one epoll for all of them. What waits for its next
 // run holds no descriptor and no buffer.
+//
+// The kernel is asked for news with the mutex held, and so are sockets connected:
+// whatever it reports of a descriptor is about the flight that has it now.
 type poller struct {
-	report func([]finished) // called by one goroutine
+	report func([]finished) // called by the loop
 
 	file   *os.File // the epoll, which the runtime's own poller watches
 	raw    syscall.RawConn
@@ -27,21 +30,22 @@ type poller struct {
 	flights map[int32]*flight // by descriptor
 	due     flightQueue       // by deadline
 	armed   time.Time         // when the loop wakes by itself; zero: never
-	ready   []finished        // ended at once; the loop reports them
-	last    int32             // generation of the last flight
+	ready   []finished        // ended at once; the next harvest has them
+	spare   spares
+	events  []unix.EpollEvent
 	ending  bool
 }
 
 // flight is a probe under way.
 type flight struct {
-	job        *job
-	fd         int
-	generation int32 // of the descriptor, whose number may be used again at once
-	start      time.Time
-	deadline   time.Time
-	place      int       // in the queue
-	http       *visit    // nil: a mere connect
-	parting    *finished // its result; only the server's hanging up is waited for
+	job      *job
+	fd       int
+	uses     int // of the socket, before this one
+	start    time.Time
+	deadline time.Time
+	place    int       // in the queue
+	http     *visit    // nil: a mere connect
+	parting  *finished // its result; only the server's hanging up is waited for
 }
 
 // newPoller returns a poller that works until it is closed.
@@ -56,7 +60,7 @@ func newPoller(report func([]finished)) (*poller, error) {
 	}
 	p := &poller{
 		report: report, file: os.NewFile(uintptr(fd), "epoll"), epoll: fd,
-		closed: make(chan struct{}), flights: make(map[int32]*flight),
+		closed: make(chan struct{}), flights: make(map[int32]*flight), events: make([]unix.EpollEvent, 256),
 	}
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		_ = p.file.Close()
@@ -80,13 +84,9 @@ func (*poller) takes(s Spec) bool {
 // start begins a probe. Its result is reported, unless it is cancelled.
 func (p *poller) start(j *job, now time.Time) {
 	f := &flight{job: j, start: now, deadline: now.Add(j.Spec.timeout())}
-	err := f.begin()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err == nil {
-		err = p.watch(f)
-	}
-	if err != nil {
+	if err := p.begin(f); err != nil {
 		f.http.release()
 		p.ready = append(p.ready, f.outcome(now, "", "", err))
 		p.wake(now)
@@ -98,13 +98,31 @@ func (p *poller) start(j *job, now time.Time) {
 	p.wake(f.deadline)
 }
 
+// begin gives a flight a socket that is connecting and that the kernel reports of.
+// After an error nothing is left open. The caller holds the mutex.
+func (p *poller) begin(f *flight) error {
+	s := f.job.Spec
+	if s.HTTP != nil {
+		visit, err := f.job.visit()
+		if err != nil {
+			return err
+		}
+		f.http = visit
+	}
+	if ok, err := p.again(f); ok {
+		return err
+	}
+	if err := f.open(s); err != nil {
+		return err
+	}
+	return p.watch(f)
+}
+
 // watch hands the flight's socket to the kernel. The caller holds the mutex.
 func (p *poller) watch(f *flight) error {
-	p.last++
-	f.generation = p.last
 	// By edges: each change is reported once, and a visit reads until there is no
 	// more, so that what is waited for need not be changed on the way.
-	e := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLIN | unix.EPOLLET, Fd: int32(f.fd), Pad: f.generation}
+	e := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLIN | unix.EPOLLET, Fd: int32(f.fd)}
 	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, f.fd, &e); err != nil {
 		_ = unix.Close(f.fd)
 		return failf(L4CON, "this host cannot wait for a connection: %s", err)
@@ -136,9 +154,13 @@ func (p *poller) cancel(j *job) bool {
 
 // drop forgets a flight and closes its socket. The caller holds the mutex.
 func (p *poller) drop(f *flight) {
+	p.forget(f)
+	_ = unix.Close(f.fd)
+}
+
+func (p *poller) forget(f *flight) {
 	delete(p.flights, int32(f.fd))
 	heap.Remove(&p.due, f.place)
-	_ = unix.Close(f.fd)
 	f.http.release()
 	f.job.flight = nil
 }
@@ -150,65 +172,70 @@ func (p *poller) close() {
 	for _, f := range p.flights {
 		p.drop(f)
 	}
+	p.spare.close()
 	p.mu.Unlock()
 	_ = p.file.SetReadDeadline(time.Unix(1, 0))
 	<-p.closed
 	_ = p.file.Close()
 }
 
-// loop takes what the kernel reports, and ends what is out of time.
+// loop harvests whenever the kernel has news, and when something is out of time.
 func (p *poller) loop() {
 	defer close(p.closed)
-	events := make([]unix.EpollEvent, 256)
 	for {
-		n := 0
-		// The error is a deadline's; whatever it is, all that is due is looked at.
-		_ = p.raw.Read(func(fd uintptr) bool {
-			n, _ = unix.EpollWait(int(fd), events, 0)
-			return n > 0
+		var results []finished
+		ending := false
+		err := p.raw.Read(func(uintptr) bool {
+			results, ending = p.harvest()
+			return len(results) > 0 || ending
 		})
-		var all []finished
-		// Everything that the kernel reports comes before any deadline: on a busy
-		// host an answer may have been there in time and only not been looked at.
-		for n == len(events) {
-			all = append(all, p.advance(events)...)
-			n, _ = unix.EpollWait(p.epoll, events, 0)
+		if err != nil { // a deadline's; whatever it is, all that is due is looked at
+			results, ending = p.harvest()
 		}
-		all = append(all, p.advance(events[:max(n, 0)])...)
-		late, ending := p.expire()
 		if ending {
 			return
 		}
-		if all = append(all, late...); len(all) > 0 {
-			p.report(all)
+		if len(results) > 0 {
+			p.report(results)
 		}
 	}
 }
 
-// advance lets the flights go on of which the kernel has news, and returns the
-// results of those that ended.
-func (p *poller) advance(events []unix.EpollEvent) (results []finished) {
-	now := time.Now()
+// harvest lets the flights go on of which the kernel has news, ends those that are
+// out of time, and returns the results. It never blocks.
+func (p *poller) harvest() (results []finished, ending bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	results, p.ready = p.ready, nil
-	for _, e := range events {
-		f := p.flights[e.Fd]
-		if f == nil || f.generation != e.Pad {
-			continue // an event of a socket that has been closed since
+	// Everything that the kernel reports comes before any deadline: on a busy
+	// host an answer may have been there in time and only not been looked at.
+	// What is left when this returns wakes the loop, and sockets that have just been
+	// given up are reported, too: hence it asks until there is nothing of interest.
+	for {
+		n, _ := unix.EpollWait(p.epoll, p.events, 0)
+		before := len(results)
+		now := time.Now()
+		for _, e := range p.events[:max(n, 0)] {
+			f := p.flights[e.Fd]
+			if f == nil {
+				continue // a spare socket, which has just been given up
+			}
+			if r, done := p.advance(f, e.Events, now); done {
+				results = append(results, r)
+			}
 		}
-		if r, done := p.advanceOne(f, now); done {
-			results = append(results, r)
+		if n < len(p.events) && len(results) == before {
+			break
 		}
 	}
-	return results
+	results = append(results, p.expire()...)
+	p.rearm()
+	return results, p.ending
 }
 
-// expire ends what is out of time, and sets the time of the next look.
-func (p *poller) expire() (results []finished, ending bool) {
+// expire ends what is out of time. The caller holds the mutex.
+func (p *poller) expire() (results []finished) {
 	now := time.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for len(p.due) > 0 && !p.due[0].deadline.After(now) {
 		f := p.due[0]
 		if f.parting == nil {
@@ -217,17 +244,13 @@ func (p *poller) expire() (results []finished, ending bool) {
 		}
 		results = append(results, p.finish(f, *f.parting))
 	}
-	p.rearm()
-	return results, p.ending
+	return results
 }
 
 // rearm sets the time of the next deadline. The caller holds the mutex.
 func (p *poller) rearm() {
-	next := time.Time{}
-	switch {
-	case len(p.ready) > 0:
-		next = time.Now() // what ended at once since the last look
-	case len(p.due) > 0:
+	next := p.spare.age(time.Now())
+	if len(p.due) > 0 {
 		next = p.due[0].deadline
 	}
 	if p.ending || next.Equal(p.armed) {
@@ -237,16 +260,16 @@ func (p *poller) rearm() {
 	_ = p.file.SetReadDeadline(next)
 }
 
-// advanceOne lets a flight go on; done with its result when it has come to its
-// end. The caller holds the mutex.
-func (p *poller) advanceOne(f *flight, now time.Time) (r finished, done bool) {
+// advance lets a flight go on; done with its result when it has come to its end. The
+// caller holds the mutex.
+func (p *poller) advance(f *flight, events uint32, now time.Time) (r finished, done bool) {
 	if f.parting != nil {
 		if err := f.http.read(f.fd); err == nil && !f.http.eof {
 			return finished{}, false
 		}
 		return p.finish(f, *f.parting), true
 	}
-	code, detail, err, done := f.step()
+	code, detail, err, done := f.step(events)
 	if !done {
 		return finished{}, false
 	}
@@ -268,7 +291,11 @@ func (p *poller) finish(f *flight, r finished) finished {
 		// Nothing that is still under way is of interest.
 		_ = unix.SetsockoptLinger(f.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	p.drop(f)
+	if r.result.Code.OK() && p.keep(f) {
+		p.forget(f)
+	} else {
+		p.drop(f)
+	}
 	return r
 }
 

@@ -23,8 +23,10 @@ func (r *Runner) Run(ctx context.Context, sink func(Verdict)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		if next, ok := r.launch(ctx, &probes); ok {
-			timer.Reset(max(time.Until(next), r.gathering()))
+		r.launch(ctx, &probes)
+		r.harvest(sink)
+		if d, ok := r.pause(); ok {
+			timer.Reset(d)
 		} else {
 			timer.Stop()
 		}
@@ -75,19 +77,6 @@ func (r *Runner) endPolling() {
 	}
 }
 
-// gathering is how long the schedule sleeps at least. Where there are many jobs
-// several are due within any few milliseconds, and starting them together saves
-// the waking up for each.
-func (r *Runner) gathering() time.Duration {
-	const many, moment = 500, 5 * time.Millisecond
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.jobs) < many {
-		return 0
-	}
-	return moment
-}
-
 func (r *Runner) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,31 +88,49 @@ func (r *Runner) begin() {
 	r.spread(all)
 }
 
-// launch starts what is due and returns when the next job will be; not ok: only
-// the end of a run or a new job can bring one.
-func (r *Runner) launch(ctx context.Context, probes *sync.WaitGroup) (next time.Time, ok bool) {
+// launch starts what is due, a handful at most: the results of those come first.
+func (r *Runner) launch(ctx context.Context, probes *sync.WaitGroup) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.queue) > 0 && r.stats.Running < r.limit {
+	for n := 0; n < handful && len(r.queue) > 0 && r.stats.Running < r.limit; n++ {
 		now := time.Now()
-		if due := r.queue[0].due; due.After(now) {
-			return due, true
+		if r.queue[0].job.due.After(now) || !r.pace.admits(now, r.stats.Running) {
+			return
 		}
-		j := r.queue.take()
-		r.late(now.Sub(j.due))
-		j.start = now
-		r.stats.Running++
-		r.stats.Started++
-		if r.poller != nil && r.poller.takes(j.Spec) {
-			j.polled = true
-			r.poller.start(j, now)
-			continue
-		}
-		var run context.Context
-		run, j.cancel = context.WithCancel(ctx)
-		probes.Go(func() { r.run(ctx, run, j) })
+		r.start(ctx, probes, r.queue.take(), now)
 	}
-	return time.Time{}, false
+}
+
+// start starts a run of a job. The caller holds the mutex.
+func (r *Runner) start(ctx context.Context, probes *sync.WaitGroup, j *job, now time.Time) {
+	r.late(now.Sub(j.due))
+	j.start = now
+	r.stats.Running++
+	r.stats.Started++
+	if r.poller != nil && r.poller.takes(j.Spec) {
+		j.polled, r.launched = true, true
+		r.poller.start(j, now)
+		return
+	}
+	var run context.Context
+	run, j.cancel = context.WithCancel(ctx)
+	probes.Go(func() { r.run(ctx, run, j) })
+}
+
+// harvest takes the results that the poller has at once, as it has those of servers
+// nearby: waking its own goroutine would cost more than the probes do.
+func (r *Runner) harvest(sink func(Verdict)) {
+	r.mu.Lock()
+	p, pending := r.poller, r.launched
+	r.launched = false
+	r.mu.Unlock()
+	if p == nil || !pending {
+		return
+	}
+	results, _ := p.harvest()
+	for _, f := range results {
+		r.finish(f, sink)
+	}
 }
 
 // run is the goroutine of one probe.
@@ -181,6 +188,9 @@ func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
 	j.excused = false
 	j.last = res
 	j.history.add(&r.sayings, res)
+	if res.Code.OK() {
+		j.good = j.start
+	}
 	changed := j.add(res.Code.OK(), j.Schedule)
 	r.counts[countKey{j.kind, res.Code}]++
 	j.due = j.next(time.Now())

@@ -41,15 +41,17 @@ type Runner struct {
 	done    chan finished
 	batches chan []finished // from the poller
 
-	mu      sync.Mutex
-	jobs    map[string]*job
-	queue   queue
-	seeds   map[string]bool // assumed to be up when Set brings them
-	polls   bool            // a run has a poller
-	started bool            // Run was called
-	counts  map[countKey]uint64
-	sayings sayings
-	stats   Stats
+	mu       sync.Mutex
+	jobs     map[string]*job
+	queue    queue
+	pace     pacer
+	seeds    map[string]bool // assumed to be up when Set brings them
+	polls    bool            // a run has a poller
+	launched bool            // the poller has got something since the last harvest
+	started  bool            // Run was called
+	counts   map[countKey]uint64
+	sayings  sayings
+	stats    Stats
 }
 
 // finished is a run that has ended.
@@ -130,6 +132,7 @@ func (r *Runner) Set(jobs map[string]Job) {
 		fresh = append(fresh, j)
 	}
 	clear(r.seeds)
+	r.setDemand()
 	if r.started {
 		r.spread(fresh)
 		r.poke()

@@ -184,7 +184,7 @@ func TestALongRunDelaysTheNext(t *testing.T) {
 }
 
 func TestJitter(t *testing.T) {
-	s := Schedule{Interval: time.Second, Jitter: 10, Rise: 1, Fall: 1}
+	s := Schedule{Interval: time.Second, Jitter: 10, Rise: 1, Fall: 3}
 	run(t, Options{}, row("+"), func(t *testing.T, b *bench) {
 		b.Set(jobsOf(s, "a"))
 		pass(1000 * time.Second)
@@ -202,6 +202,53 @@ func TestJitter(t *testing.T) {
 		}
 		if n := len(starts); n < 980 || n > 1020 {
 			t.Errorf("%d starts in 1000 intervals", n)
+		}
+	})
+}
+
+// A server that dies just after a check is down Fall intervals later, however the
+// jitter falls.
+func TestDownWithinFallIntervals(t *testing.T) {
+	for fall := 1; fall <= 5; fall++ {
+		for range 100 {
+			s := Schedule{Interval: time.Second, Jitter: 50, Rise: 1, Fall: fall}
+			run(t, Options{}, row("++-"), func(t *testing.T, b *bench) {
+				b.Set(jobsOf(s, "a"))
+				pass(time.Duration(fall+3) * time.Second)
+				starts := b.p.starts["a"]
+				if len(starts) < fall+2 {
+					t.Fatalf("started at %s", starts)
+				}
+				if took := starts[fall+1] - starts[1]; took > time.Duration(fall)*s.Interval {
+					t.Errorf("fall %d: the last failure came %s after the last success: %s", fall, took, starts)
+				}
+			})
+		}
+	}
+}
+
+// Where servers do not answer, starts are paced, and still come as often as asked.
+func TestPace(t *testing.T) {
+	silent := func(int, Spec) (Result, time.Duration) { return Result{Code: L4TOUT}, time.Second }
+	var ids []string
+	for i := range 3000 {
+		ids = append(ids, fmt.Sprintf("job-%04d", i))
+	}
+	run(t, Options{}, silent, func(t *testing.T, b *bench) {
+		b.Set(jobsOf(Schedule{Interval: 2 * time.Second, Rise: 1, Fall: 3}, ids...))
+		pass(20 * time.Second)
+		var all []time.Duration
+		for id, starts := range b.p.starts {
+			if n := len(starts); n < 9 || n > 11 {
+				t.Errorf("%s has started %d times in ten intervals", id, n)
+			}
+			all = append(all, starts...)
+		}
+		slices.Sort(all)
+		for i := crowd; i+200 < len(all); i += 50 {
+			if took := all[i+200] - all[i]; took < 60*time.Millisecond {
+				t.Fatalf("200 starts within %s at %s", took, all[i])
+			}
 		}
 	})
 }
@@ -236,7 +283,7 @@ func TestSpread(t *testing.T) {
 					first = append(first, starts[0])
 				}
 				slices.Sort(first)
-				if len(first) != tt.jobs || first[0] != 0 || first[len(first)-1] > tt.window {
+				if len(first) != tt.jobs || first[0] != 0 || first[len(first)-1] > tt.window+moment {
 					t.Errorf("%d of %d have started, from %s to %s, want a window of %s", len(first), tt.jobs, first[0], first[len(first)-1], tt.window)
 				}
 				if half := first[len(first)/2]; tt.window > 0 && (half < tt.window*2/5 || half > tt.window*3/5) {

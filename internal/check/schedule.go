@@ -6,7 +6,9 @@ import (
 )
 
 // next returns when a job that has just got a result starts again: an interval
-// after its last start, or now where that is past.
+// after its last start, or now where that is past. A target that is up and fails is
+// found to be down Fall intervals after the start of its last success, whatever the
+// jitter.
 func (j *job) next(now time.Time) time.Time {
 	s := j.Schedule
 	d := s.Interval
@@ -16,6 +18,11 @@ func (j *job) next(now time.Time) time.Time {
 	// A schedule without an interval must not keep a processor busy.
 	d = max(j.jittered(d), 10*time.Millisecond)
 	due := j.start.Add(d)
+	if n := j.failures + 1; (n > 1 || s.Fall <= 1) && (j.up || j.assumed) && !j.good.IsZero() {
+		if latest := j.good.Add(time.Duration(n) * s.Interval); due.After(latest) {
+			due = latest
+		}
+	}
 	if due.Before(now) {
 		return now
 	}
