@@ -39,6 +39,7 @@ func newDirectorCommand() *cobra.Command {
 }
 
 func runDirector(ctx context.Context, path, lastGood string) error {
+	startQuickly()
 	// Pulse decides when this process stops: signals to the whole group, such as
 	// Ctrl-C, reach pulse, too, and it hands over first.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
@@ -56,7 +57,7 @@ func runDirector(ctx context.Context, path, lastGood string) error {
 	}
 	defer addresses.Close()
 	d, err := director.New(path, director.Options{
-		Version: version, Log: log, SetLog: sink.set, Link: conn, LastGood: lastGood,
+		Version: version, Log: log, SetLog: sink.set, Link: conn, LastGood: lastGood, Began: runFrugally,
 		Heir: speaker.Heir{OpenConn: openConn, OpenSender: openSender, Remover: addresses},
 	})
 	if err != nil {

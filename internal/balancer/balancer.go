@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"baton/internal/check"
 	"baton/internal/ipvs"
@@ -45,8 +46,6 @@ type Options struct {
 	// OnDrains, which hears of them at each change. nil: nobody hears.
 	Drains   []Drain
 	OnDrains func(drains []Drain)
-	// Wishes are those at the start; see [Balancer.Wish].
-	Wishes Wishes
 	// ClientsReturn says whether the kernel leads clients with persistence back to
 	// a server of weight 0. nil: it does not.
 	ClientsReturn func() bool
@@ -72,8 +71,10 @@ type Balancer struct {
 	commands chan command
 	stopped  context.Context    // ended when Stop was called
 	hurry    context.CancelFunc // ends it
+	begun    chan struct{}      // closed when Run has told the kernel for the first time
 	ended    chan struct{}      // closed when Run has returned
 	status   atomic.Pointer[Status]
+	asked    atomic.Int64 // when Status was called last, in Unix nanoseconds
 	owned    atomic.Pointer[[]pool.Key]
 	routers  atomic.Pointer[map[string]bool] // that have their addresses here; nil: not known yet
 	stopping sync.Mutex                      // held by a Stop after Run
@@ -86,8 +87,7 @@ var errEnded = errors.New("the balancer has ended")
 
 // command is a request to the goroutine of Run.
 type command struct {
-	reload *Spec           // nil: not a reload
-	wishes *Wishes         // nil: a stop, if it is no reload
+	reload *Spec           // nil: stop
 	ctx    context.Context // of a stop
 	reply  chan error      // capacity 1
 }
@@ -99,6 +99,7 @@ func New(o Options, spec Spec) *Balancer {
 		log:      o.Log,
 		inbox:    inbox{wake: make(chan struct{}, 1)},
 		commands: make(chan command),
+		begun:    make(chan struct{}),
 		ended:    make(chan struct{}),
 	}
 	b.stopped, b.hurry = context.WithCancel(context.Background())
@@ -129,6 +130,7 @@ func (b *Balancer) Run(ctx context.Context) error {
 	// thousands of probes for the processor.
 	defer context.AfterFunc(b.stopped, stopWork)()
 	b.begin(work)
+	close(b.begun)
 	var runner sync.WaitGroup
 	runner.Go(func() {
 		_ = b.options.Runner.Run(work, func(v check.Verdict) { // its error is always nil
@@ -146,6 +148,10 @@ func (b *Balancer) Run(ctx context.Context) error {
 	b.close()
 	return nil
 }
+
+// Begun is closed when Run has told the kernel of the services for the first time,
+// or has found that it cannot.
+func (b *Balancer) Begun() <-chan struct{} { return b.begun }
 
 // Reload replaces the spec and returns when the kernel has been told, if it can
 // be. Services, servers and checks that are the same as before are not touched.
@@ -194,7 +200,14 @@ func (b *Balancer) command(ctx context.Context, c command) error {
 
 // Status returns the present state. It costs nothing; the snapshot is renewed
 // with each change, and every second for the counters.
-func (b *Balancer) Status() Status { return *b.status.Load() }
+func (b *Balancer) Status() Status {
+	b.asked.Store(time.Now().UnixNano())
+	return *b.status.Load()
+}
+
+// Last is [Balancer.Status] for those who look all the time and need to know no
+// more than what has changed: counters may be older.
+func (b *Balancer) Last() Status { return *b.status.Load() }
 
 // Owned returns the services that are, or may be, ours in the kernel, sorted.
 // Nobody may change them.

@@ -27,8 +27,11 @@ const (
 	// floodResyncs is how many resyncs in a row a flood of verdicts puts off.
 	floodResyncs = 5
 	// The snapshot of what has not changed is renewed in turn: at each refresh for
-	// as long as this, and at least a publishRounds-th of the services.
-	longestPublish, publishRounds = 20 * time.Millisecond, 30
+	// as long as this, longer while somebody looks, and at least a publishRounds-th
+	// of the services.
+	shortPublish, longPublish, publishRounds = 4 * time.Millisecond, 20 * time.Millisecond, 30
+	// looking is how long somebody who has asked for the snapshot is taken to look.
+	looking = 3 * time.Second
 	// patience bounds what one pass over the kernel's table may take.
 	patience = 30 * time.Second
 )
@@ -43,7 +46,6 @@ type engine struct {
 	routers map[string]bool   // that have their addresses here; nil: not known yet
 	found   map[pool.Key]bool // in the kernel when it was opened
 
-	wishes  wishes
 	drains  drains
 	book    book // since when and why things are as they are
 	kernel  Kernel
@@ -88,21 +90,12 @@ func newEngine(b *Balancer, spec Spec) engine {
 // table up to date, all before the first check: what serves is to serve on.
 func (e *engine) begin(ctx context.Context) {
 	found := e.open(ctx)
-	e.setWishes(e.b.options.Wishes)
-	e.pool = pool.New(nil, nil)
-	e.pool.Override(e.wishes.forPool())
-	e.pool.Reconfigure(e.spec.Services)
-	e.pool.Adopt(found)
-	e.begun(e.book.begin(e.pool.Snapshot(), time.Now()))
-	e.apply(ctx, true)
-	e.setJobs()
-}
-
-// begun tells what begins with the balancer itself.
-func (e *engine) begun(transitions []Transition) {
-	for _, t := range transitions {
+	e.pool = pool.New(e.spec.Services, found)
+	for _, t := range e.book.begin(e.pool.Snapshot(), time.Now()) {
 		e.tell(t)
 	}
+	e.apply(ctx, true)
+	e.setJobs()
 }
 
 // setJobs tells the runner which checks there are: those of the spec, and those
@@ -148,14 +141,10 @@ func (e *engine) loop(ctx, work context.Context) *command {
 			e.hear(e.b.inbox.take())
 			e.heed()
 		case c := <-e.b.commands:
-			switch {
-			case c.reload != nil:
-				e.reload(work, *c.reload)
-			case c.wishes != nil:
-				e.wish(work, *c.wishes)
-			default:
+			if c.reload == nil {
 				return &c
 			}
+			e.reload(work, *c.reload)
 			c.reply <- nil
 		case <-timer.C:
 			e.work(work)
@@ -233,8 +222,6 @@ func (e *engine) reload(ctx context.Context, spec Spec) {
 	}
 	old := e.spec
 	e.spec = spec
-	e.hold()
-	e.pool.Override(e.wishes.forPool()) // before the servers come that it concerns
 	e.pool.Reconfigure(spec.Services)
 	if e.table != nil && bringsKeys(old, spec) {
 		// A service that was foreign until now may be serving already.

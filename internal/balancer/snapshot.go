@@ -46,7 +46,11 @@ func (e *engine) publish(all bool) {
 func (e *engine) renew() {
 	pages := e.book.pages
 	least := (len(pages) + publishRounds - 1) / publishRounds
-	until := time.Now().Add(longestPublish)
+	now := time.Now()
+	until := now.Add(shortPublish)
+	if now.Sub(time.Unix(0, e.b.asked.Load())) < looking {
+		until = now.Add(longPublish)
+	}
 	for n := range pages {
 		if n >= least && !time.Now().Before(until) {
 			break
@@ -82,8 +86,6 @@ func (e *engine) service(p *page) ServiceStatus {
 	for i, srv := range st.All() {
 		l := p.servers[srv.Spec.AddrPort()]
 		out.Servers[i] = e.server(spec, srv)
-		at := pool.Place{Service: spec.Name, Server: srv.Spec.AddrPort()}
-		out.Servers[i].Override, out.Servers[i].Held = e.wishes.overrides[at], e.wishes.held[at]
 		out.Servers[i].Since, out.Servers[i].Reason = l.since, l.reason
 	}
 	if spec.Fallback != nil {
@@ -107,7 +109,6 @@ func firstOf(errs map[pool.Key]error, keys []pool.Key) string {
 
 var serverStates = map[pool.State]ServerState{
 	pool.Checking: Checking, pool.Up: Up, pool.Down: Down, pool.Draining: Draining,
-	pool.Disabled: Disabled,
 }
 
 func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStatus {
@@ -117,7 +118,6 @@ func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStat
 		State:            serverStates[srv.State],
 		ConfiguredWeight: srv.Spec.Weight,
 		Forward:          srv.Spec.Forward,
-		Drained:          srv.State == pool.Draining && !srv.InTable && e.table != nil,
 		DrainUntil:       e.deadline(service, srv),
 	}
 	for _, k := range service.Keys {

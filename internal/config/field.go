@@ -134,7 +134,7 @@ func (b *block[T]) finish(p *problems, r *rule, kind string, at pos) {
 	case !b.set && r.required:
 		missing(p, r, kind, at)
 	case !b.set:
-		finishBlock(&problems{}, b.raw(), at) // fills in the defaults; nothing can be missing
+		finishBlock(&problems{mute: true}, b.raw(), at) // fills in the defaults; nothing can be missing
 	case !b.bad:
 		finishBlock(p, b.raw(), b.at)
 	}

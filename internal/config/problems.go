@@ -21,6 +21,7 @@ type problems struct {
 	list     Errors
 	doubtful Errors
 	seen     map[Error]bool
+	mute     bool // nothing is kept
 }
 
 // add reports a mistake.
@@ -34,6 +35,9 @@ func (p *problems) warn(at pos, format string, args ...any) {
 }
 
 func (p *problems) keep(list Errors, at pos, format string, args []any) Errors {
+	if p.mute {
+		return list
+	}
 	e := Error{File: at.file, Line: at.line, Column: at.column, Message: fmt.Sprintf(format, args...)}
 	if p.seen[e] {
 		return list

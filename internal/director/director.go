@@ -28,6 +28,9 @@ type Options struct {
 	// there was none.
 	LastGood string
 	Heir     speaker.Heir // carries out the will
+	// Began is called once, from a goroutine of its own, when the kernel has been told
+	// of the services or cannot be; nil: nobody wants to know.
+	Began func()
 }
 
 // Director is one director. See [New].
@@ -49,7 +52,6 @@ type Director struct {
 	owners         *owners
 	settings       *settings
 	nat            *natKeeper
-	operator       *operator
 	collector      *metrics.Collector
 	api            *api.Server
 	control        *serving // the API on its unix socket
@@ -81,9 +83,6 @@ func New(path string, opts Options) (*Director, error) {
 	d.cfg = cfg
 	d.loaded = time.Now()
 	d.store = store{dir: cfg.StateDir}
-	if err := d.store.sweep(); err != nil {
-		d.log.Warn("what a crash has left in the state directory could not be removed", "error", err)
-	}
 	d.history = openHistory(d.store, d.log)
 	d.pulse = newPulseLink(opts.Link, d.log)
 	if err := d.build(cfg); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -32,17 +31,15 @@ func (d *Director) Run(ctx context.Context) error {
 	d.nat.configure(d.cfg, time.Now()) // before the services: it decides at the first packet of a connection
 	balancer := make(chan error, 1)
 	go func() { balancer <- d.balancer.Run(work) }()
-	d.keepGood(d.cfg)    // after the services are on their way
-	debug.FreeOSMemory() // reading a large file has taken more than running it does
 	d.track(d.cfg.Tracks)
 	var tracking sync.WaitGroup
 	tracking.Go(func() { _ = d.tracker.Run(work) }) // always nil
 	tracking.Go(func() { d.watchQuorums(work) })
+	tracking.Go(func() { d.began(work) })
 	tracking.Go(func() { d.sync.run(work) })
 	tracking.Go(func() { d.owners.run(work) })
 	tracking.Go(func() { d.settings.run(work) })
 	tracking.Go(func() { d.nat.run(work) })
-	tracking.Go(func() { d.operator.run(work) })
 	defer tracking.Wait()
 	defer stopWork()
 	d.control.start(d.servingFailed)
@@ -68,6 +65,24 @@ func (d *Director) Run(ctx context.Context) error {
 	}
 	stopWork()
 	return errors.Join(err, <-balancer)
+}
+
+// began does what can wait until the services are in the kernel.
+func (d *Director) began(ctx context.Context) {
+	select {
+	case <-d.balancer.Begun():
+	case <-ctx.Done():
+		return
+	}
+	d.reloading.Lock() // which keeps the configuration that it brings
+	d.mu.Lock()
+	cfg := d.cfg
+	d.mu.Unlock()
+	d.keepGood(cfg)
+	d.reloading.Unlock()
+	if d.opts.Began != nil {
+		d.opts.Began()
+	}
 }
 
 // greet tells pulse who we are and which routers it has to run.

@@ -77,7 +77,7 @@ func (d *Director) watchQuorums(ctx context.Context) {
 			continue
 		}
 		tick.Reset(quorumEvery)
-		for _, svc := range d.balancer.Status().Services {
+		for _, svc := range d.balancer.Last().Services {
 			if decided(svc) {
 				d.tracker.Service(svc.Name, svc.Up, svc.Reason)
 			}
