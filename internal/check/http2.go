@@ -107,7 +107,7 @@ func (c *connection) failed2(err error) error {
 		return f
 	}
 	if strings.Contains(err.Error(), "could not be established") { // an error without a type
-		return failf(L4CON, "%s ended the connection before HTTP/2 was established", c.target)
+		return failf(L7RSP, "%s does not speak HTTP/2: it ended the connection before the first answer", c.target)
 	}
 	return failf(L7RSP, "%s does not speak HTTP/2 as it should: %s", c.target, plain(err))
 }
