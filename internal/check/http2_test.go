@@ -74,12 +74,12 @@ func TestHTTP2(t *testing.T) {
 		{"status", clear, HTTP{Path: "/none"}, L7STS, "HTTP status 404, expected 200-299"},
 		{"redirect", clear, HTTP{Path: "/moved", Follow: 1}, L7OK, ""},
 		{"not verified", secure, HTTP{Path: "/ok", TLS: &TLS{Verify: true}}, L6RSP, "not trusted here"},
-		{"slow", clear, HTTP{Path: "/slow"}, L7TOUT, "TARGET did not send an answer within 500ms"},
-		{"half", clear, HTTP{Path: "/half"}, L7TOUT, "the body was not complete within 500ms (4 bytes so far)"},
+		{"slow", clear, HTTP{Path: "/slow"}, L7TOUT, "TARGET did not send an answer within 1s"},
+		{"half", clear, HTTP{Path: "/half"}, L7TOUT, "the body was not complete within 1s (4 bytes so far)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) { // not beside others: the server is one for all
 			tt.check.Version = "2"
-			holdAgainst(t, Spec{Target: tt.target, Timeout: 500 * time.Millisecond, HTTP: &tt.check}, tt.code, tt.detail)
+			holdAgainst(t, Spec{Target: tt.target, Timeout: time.Second, HTTP: &tt.check}, tt.code, tt.detail)
 		})
 	}
 	old := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}, hang)
