@@ -46,6 +46,8 @@ type Options struct {
 	// OnDrains, which hears of them at each change. nil: nobody hears.
 	Drains   []Drain
 	OnDrains func(drains []Drain)
+	// Wishes are those at the start; see [Balancer.Wish].
+	Wishes Wishes
 	// ClientsReturn says whether the kernel leads clients with persistence back to
 	// a server of weight 0. nil: it does not.
 	ClientsReturn func() bool
@@ -87,7 +89,8 @@ var errEnded = errors.New("the balancer has ended")
 
 // command is a request to the goroutine of Run.
 type command struct {
-	reload *Spec           // nil: stop
+	reload *Spec           // nil: not a reload
+	wishes *Wishes         // nil: a stop, if it is no reload
 	ctx    context.Context // of a stop
 	reply  chan error      // capacity 1
 }

@@ -96,7 +96,7 @@ func (b *book) enter(p *page, st *pool.ServiceState, now time.Time) (out []Trans
 		l := &line{state: srv.State, since: now, reason: b.reason(srv)}
 		servers[key] = l
 		switch {
-		case was == nil && l.state != pool.Draining:
+		case was == nil && l.state != pool.Draining && l.state != pool.Disabled:
 		case was == nil:
 			out = append(out, Transition{At: now, Service: st.Spec.Name, Server: key.String(), To: l.state.String(), Reason: l.reason})
 		case was.state == l.state:
@@ -118,8 +118,13 @@ func (b *book) enter(p *page, st *pool.ServiceState, now time.Time) (out []Trans
 	return out
 }
 
-// reason completes the pool's reason with what the checks said.
+// reason completes the pool's reason with what the checks said, and with what else
+// is special.
 func (b *book) reason(srv *pool.ServerState) string {
+	return joined(b.stated(srv), weightRemark(srv))
+}
+
+func (b *book) stated(srv *pool.ServerState) string {
 	var said []string
 	ids := srv.Failing
 	if srv.State == pool.Up && len(srv.Waiting) == 0 {

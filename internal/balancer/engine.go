@@ -46,6 +46,7 @@ type engine struct {
 	routers map[string]bool   // that have their addresses here; nil: not known yet
 	found   map[pool.Key]bool // in the kernel when it was opened
 
+	wishes  wishes
 	drains  drains
 	book    book // since when and why things are as they are
 	kernel  Kernel
@@ -90,7 +91,11 @@ func newEngine(b *Balancer, spec Spec) engine {
 // table up to date, all before the first check: what serves is to serve on.
 func (e *engine) begin(ctx context.Context) {
 	found := e.open(ctx)
-	e.pool = pool.New(e.spec.Services, found)
+	e.setWishes(e.b.options.Wishes)
+	e.pool = pool.New(nil, nil)
+	e.pool.Override(e.wishes.forPool())
+	e.pool.Reconfigure(e.spec.Services)
+	e.pool.Adopt(found)
 	for _, t := range e.book.begin(e.pool.Snapshot(), time.Now()) {
 		e.tell(t)
 	}
@@ -141,10 +146,14 @@ func (e *engine) loop(ctx, work context.Context) *command {
 			e.hear(e.b.inbox.take())
 			e.heed()
 		case c := <-e.b.commands:
-			if c.reload == nil {
+			switch {
+			case c.reload != nil:
+				e.reload(work, *c.reload)
+			case c.wishes != nil:
+				e.wish(work, *c.wishes)
+			default:
 				return &c
 			}
-			e.reload(work, *c.reload)
 			c.reply <- nil
 		case <-timer.C:
 			e.work(work)
@@ -222,6 +231,8 @@ func (e *engine) reload(ctx context.Context, spec Spec) {
 	}
 	old := e.spec
 	e.spec = spec
+	e.hold()
+	e.pool.Override(e.wishes.forPool()) // before the servers come that it concerns
 	e.pool.Reconfigure(spec.Services)
 	if e.table != nil && bringsKeys(old, spec) {
 		// A service that was foreign until now may be serving already.

@@ -85,6 +85,7 @@ func (s ServiceStatus) limit() uint64 {
 func (s ServerStatus) Explain(service ServiceStatus, past Past) []string {
 	out := []string{fmt.Sprintf("Server %s of service %s is %s since %s: %s.",
 		s.Address, service.Name, s.State, when(s.Since), s.Reason)}
+	out = append(out, s.explainWishes(service)...)
 	out = append(out, s.traffic(service))
 	for _, c := range s.Checks {
 		out = append(out, c.explain(s.State))

@@ -86,6 +86,8 @@ func (e *engine) service(p *page) ServiceStatus {
 	for i, srv := range st.All() {
 		l := p.servers[srv.Spec.AddrPort()]
 		out.Servers[i] = e.server(spec, srv)
+		at := pool.Place{Service: spec.Name, Server: srv.Spec.AddrPort()}
+		out.Servers[i].Override, out.Servers[i].Held = e.wishes.overrides[at], e.wishes.held[at]
 		out.Servers[i].Since, out.Servers[i].Reason = l.since, l.reason
 	}
 	if spec.Fallback != nil {
@@ -109,6 +111,7 @@ func firstOf(errs map[pool.Key]error, keys []pool.Key) string {
 
 var serverStates = map[pool.State]ServerState{
 	pool.Checking: Checking, pool.Up: Up, pool.Down: Down, pool.Draining: Draining,
+	pool.Disabled: Disabled,
 }
 
 func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStatus {

@@ -79,6 +79,8 @@ type ServerStatus struct {
 	// DrainUntil is when a server that drains leaves the table at the latest;
 	// zero: when it has no connections any more.
 	DrainUntil time.Time
+	Override   *Override // an operator's; nil: there is none
+	Held       string    // why it drains besides; empty: nothing holds it
 	Stats      Stats
 	Since      time.Time
 	Reason     string
