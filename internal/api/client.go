@@ -107,6 +107,20 @@ func (c *Client) Resume(ctx context.Context, cmd RouterCommand) (Outcomes, error
 	return post[Outcomes](ctx, c, "/api/v1/resume", cmd)
 }
 
+// Server returns a server of a service.
+func (c *Client) Server(ctx context.Context, service, server string) (RealServer, error) {
+	return get[RealServer](ctx, c, serverPath(service, server))
+}
+
+// Override changes what is wanted of a server, and waits until the kernel knows.
+func (c *Client) Override(ctx context.Context, service, server string, p ServerPatch) (Overridden, error) {
+	return command[Overridden](ctx, c, http.MethodPatch, serverPath(service, server), p)
+}
+
+func serverPath(service, server string) string {
+	return "/api/v1/services/" + url.PathEscape(service) + "/servers/" + url.PathEscape(server)
+}
+
 func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -114,10 +128,14 @@ func get[T any](ctx context.Context, c *Client, path string) (T, error) {
 }
 
 func post[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
+	return command[T](ctx, c, http.MethodPost, path, body)
+}
+
+func command[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
 	// The server ends a command by itself; the margin lets its answer arrive.
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout+answerTimeout)
 	defer cancel()
-	return request[T](ctx, c, http.MethodPost, path, body)
+	return request[T](ctx, c, method, path, body)
 }
 
 func request[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {

@@ -29,6 +29,9 @@ func FromSnapshot(s Snapshot, now time.Time) Status {
 	for i, svc := range s.Balancer.Services {
 		out.Services[i] = fromService(svc)
 	}
+	for _, a := range s.Absent {
+		out.Absent = append(out.Absent, fromAbsent(a))
+	}
 	for i, f := range s.Balancer.Foreign {
 		address, protocol := describeKeys([]pool.Key{f.Key})
 		out.Foreign[i] = ForeignService{
@@ -122,6 +125,7 @@ func fromServer(s balancer.ServerStatus) RealServer {
 		Address: s.Address.String(), Name: s.Name, State: string(s.State),
 		Weight: s.Weight, ConfiguredWeight: s.ConfiguredWeight, Forward: s.Forward.String(),
 		InKernel: s.InKernel, Active: s.Active, Inactive: s.Inactive, DrainUntil: s.DrainUntil.UTC(),
+		Override: fromOverride(s.Override), Held: s.Held,
 		Packets: Packets{
 			Connections: s.Stats.Connections, In: s.Stats.InPackets, Out: s.Stats.OutPackets,
 			InBytes: s.Stats.InBytes, OutBytes: s.Stats.OutBytes,

@@ -18,6 +18,9 @@ type Engine interface {
 	Snapshot() Snapshot
 	// Past returns what is remembered of a check's results, the oldest first.
 	Past(id pool.CheckID) []check.Streak
+	// Override does what an operator wants of a server and returns when the kernel
+	// has been told. *[NotSavedError]: nothing has changed.
+	Override(ctx context.Context, c OverrideCommand) (OverrideDone, error)
 	// Reload reads the configuration again and applies it, and returns when that
 	// is done. An invalid configuration, which changes nothing, is reported as
 	// *[InvalidConfigError].
@@ -40,6 +43,8 @@ type Snapshot struct {
 	// Sync is the state of the connection synchronisation, by router; without those
 	// that have none.
 	Sync map[string]ConnectionSync
+	// Absent are the overrides whose servers are in no service.
+	Absent []Absent
 	// Problems are those of the daemon itself, in words: no contact to the pulse
 	// process, a restarted director. Those of routers and services are found by
 	// [FromSnapshot].

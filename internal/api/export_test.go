@@ -31,5 +31,14 @@ const (
 	StreamBuffer = streamBuffer
 )
 
+// PeerName is the name of a user of the socket, and LoginOf who logged in.
+var (
+	PeerName = peerName
+	LoginOf  = loginOf
+)
+
+// NoLogin is the login of a process that nobody logged in for.
+const NoLogin = noLogin
+
 // OpenAPI is the embedded description.
 func OpenAPI() []byte { return openAPI }

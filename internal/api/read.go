@@ -171,8 +171,12 @@ func findServer(svc balancer.ServiceStatus, which string) (balancer.ServerStatus
 		return balancer.ServerStatus{}, newProblem(http.StatusNotFound,
 			unknown("server of service "+svc.Name, which, names))
 	}
+	several := make([]string, len(there))
+	for i, srv := range there {
+		several[i] = srv.Address.String()
+	}
 	return balancer.ServerStatus{}, newProblem(http.StatusNotFound, fmt.Sprintf(
-		"service %s has several servers at %s: name one with its port", svc.Name, addr))
+		"service %s has several servers at %s; name one of %s", svc.Name, addr, strings.Join(several, ", ")))
 }
 
 // unknown says that a name is not known, and which ones are.

@@ -79,20 +79,21 @@ func (s *Server) routes() map[string]methods {
 	get := func(h http.HandlerFunc) methods { return methods{http.MethodGet: h} }
 	post := func(h http.HandlerFunc) methods { return methods{http.MethodPost: h} }
 	return map[string]methods{
-		"/api/v1/status":                             get(s.getStatus),
-		"/api/v1/config":                             get(s.getConfig),
-		"/api/v1/events":                             get(s.getEvents),
-		"/api/v1/stream":                             get(s.getStream),
-		"/api/v1/explain/router/{name}":              get(s.explainRouter),
-		"/api/v1/explain/service/{name}":             get(s.explainService),
-		"/api/v1/explain/server/{service}/{address}": get(s.explainServer),
-		"/api/v1/reload":                             post(s.postReload),
-		"/api/v1/failover":                           post(s.postFailover),
-		"/api/v1/resume":                             post(s.postResume),
-		"/api/v1/openapi.json":                       get(getOpenAPI),
-		"/healthz":                                   get(getHealth),
-		"/readyz":                                    get(s.getReady),
-		"/metrics":                                   get(s.getMetrics),
+		"/api/v1/status":                               get(s.getStatus),
+		"/api/v1/config":                               get(s.getConfig),
+		"/api/v1/events":                               get(s.getEvents),
+		"/api/v1/stream":                               get(s.getStream),
+		"/api/v1/explain/router/{name}":                get(s.explainRouter),
+		"/api/v1/explain/service/{name}":               get(s.explainService),
+		"/api/v1/explain/server/{service}/{address}":   get(s.explainServer),
+		"/api/v1/services/{service}/servers/{address}": {http.MethodGet: s.getServer, http.MethodPatch: s.patchServer},
+		"/api/v1/reload":                               post(s.postReload),
+		"/api/v1/failover":                             post(s.postFailover),
+		"/api/v1/resume":                               post(s.postResume),
+		"/api/v1/openapi.json":                         get(getOpenAPI),
+		"/healthz":                                     get(getHealth),
+		"/readyz":                                      get(s.getReady),
+		"/metrics":                                     get(s.getMetrics),
 	}
 }
 
@@ -144,6 +145,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), closingKey{}, ctx.Done())
 		},
+		ConnContext: peerContext,
 	}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { stopped <- s.stop(hs) })

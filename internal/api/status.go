@@ -13,7 +13,8 @@ type Status struct {
 	Routers  []Router         `json:"routers"`
 	Services []Service        `json:"services"`
 	Foreign  []ForeignService `json:"foreign"`
-	Keeps    Keeps            `json:"keeps"` // what is put back when somebody else changes the kernel
+	Absent   []AbsentOverride `json:"absent_overrides,omitempty"` // of servers that are in no service just now
+	Keeps    Keeps            `json:"keeps"`                      // what is put back when somebody else changes the kernel
 }
 
 // Keeps is what the daemon puts back in the kernel's IPVS, and how soon.
@@ -142,6 +143,8 @@ type RealServer struct {
 	Active           uint32    `json:"active"`
 	Inactive         uint32    `json:"inactive"`
 	DrainUntil       time.Time `json:"drain_until,omitzero"` // when it is taken out although it has connections
+	Override         *Override `json:"override,omitempty"`   // an operator's
+	Held             string    `json:"held,omitempty"`       // why it drains besides
 	Packets          Packets   `json:"packets"`
 	Check            *Check    `json:"check"`  // the one that decides; null: no result yet, or no check
 	Checks           []Check   `json:"checks"` // those with a result

@@ -21,6 +21,7 @@ func (s Status) Text(color bool) string {
 		p.line()
 		p.line(p.paint("SERVICES", bold), "  none")
 	}
+	p.absent(s)
 	p.foreign(s.Foreign)
 	return p.b.String()
 }
@@ -178,13 +179,20 @@ func (s RealServer) row(of Service, at time.Time) []cell {
 		code, ago = s.Check.Code, age(at, s.Check.At)
 		if detail == "" || s.State == "up" || s.State == "down" {
 			detail = s.Check.Detail // the reason says the same, and more
+			if s.Override != nil && s.Override.Weight != nil {
+				detail += "; " + s.Override.weightText()
+			}
 		}
 	}
 	if !s.DrainUntil.IsZero() {
 		detail += fmt.Sprintf("; taken out in %s at the latest", age(s.DrainUntil, at))
 	}
+	share := s.ConfiguredWeight
+	if o := s.Override; o != nil && o.Weight != nil {
+		share = *o.Weight
+	}
 	weight := plain
-	if s.State == "up" && s.Weight != s.ConfiguredWeight {
+	if s.State == "up" && s.Weight != share {
 		weight = warn // it works and does not get its share
 	}
 	return []cell{
@@ -227,6 +235,51 @@ func (p *printer) foreign(services []ForeignService) {
 	}
 	p.table("  ", rows)
 }
+
+// absent lists what is wanted of servers that there are not.
+func (p *printer) absent(s Status) {
+	if len(s.Absent) == 0 {
+		return
+	}
+	p.line()
+	p.line(p.paint("OVERRIDES", bold), "  of servers that are in no service just now; \"baton server reset\" forgets them at once")
+	rows := [][]cell{head("SERVICE", "SERVER", "OVERRIDE", "FORGOTTEN")}
+	for _, a := range s.Absent {
+		rows = append(rows, []cell{
+			{a.Service, plain, false},
+			{a.Server, plain, false},
+			{a.Override.text(), plain, false},
+			{"in " + age(a.Until, s.At), plain, false},
+		})
+	}
+	p.table("  ", rows)
+}
+
+// text says what is wanted, by whom and why.
+func (o Override) text() string {
+	var parts []string
+	if o.State != "" {
+		parts = append(parts, wantedBy(o.State, o.By, o.At, o.Reason))
+	}
+	if o.Weight != nil {
+		parts = append(parts, o.weightText())
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (o Override) weightText() string {
+	return wantedBy("weight "+number(*o.Weight), o.WeightBy, o.WeightAt, o.WeightReason)
+}
+
+func wantedBy(what, by string, at time.Time, reason string) string {
+	text := fmt.Sprintf("%s by %s %s", what, by, minute(at))
+	if reason != "" {
+		text += ": " + reason
+	}
+	return text
+}
+
+func minute(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
 
 // Text is the event as one line.
 func (e Event) Text(color bool) string {

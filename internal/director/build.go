@@ -34,10 +34,17 @@ func (d *Director) build(cfg *config.Config) error {
 	if _, err := d.store.load(drainsFile, &drains); err != nil {
 		d.log.Warn("since when servers drain is not known; their time counts from now", "error", err)
 	}
+	operator, lost := newOperator(d.store, d.log, d.event, time.Now())
+	if lost != "" {
+		d.process = append(d.process, lost)
+	}
 	d.balancer = balancer.New(balancer.Options{
 		Open: d.openIPVS, Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged,
 		OnDrift: d.tableDrifted, Log: d.log, Drains: drains, OnDrains: d.keepDrains, ClientsReturn: clientsReturn,
+		Wishes: operator.wishes(),
 	}, cfg.Balancer)
+	operator.wish, operator.status = d.balancer.Wish, d.balancer.Status
+	d.operator = operator
 	d.tracks.states = map[string][]speaker.TrackState{}
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})
 	d.sync = d.newSync(cfg)

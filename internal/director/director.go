@@ -52,6 +52,7 @@ type Director struct {
 	owners         *owners
 	settings       *settings
 	nat            *natKeeper
+	operator       *operator
 	collector      *metrics.Collector
 	api            *api.Server
 	control        *serving // the API on its unix socket
@@ -83,6 +84,9 @@ func New(path string, opts Options) (*Director, error) {
 	d.cfg = cfg
 	d.loaded = time.Now()
 	d.store = store{dir: cfg.StateDir}
+	if err := d.store.sweep(); err != nil {
+		d.log.Warn("what a crash has left in the state directory could not be removed", "error", err)
+	}
 	d.history = openHistory(d.store, d.log)
 	d.pulse = newPulseLink(opts.Link, d.log)
 	if err := d.build(cfg); err != nil {

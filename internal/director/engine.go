@@ -38,6 +38,7 @@ func (d *Director) Snapshot() api.Snapshot {
 		out.Node, _ = os.Hostname() // empty is shown as it is
 	}
 	out.Balancer = d.balancer.Status()
+	out.Absent = d.operator.shown()
 	out.Sync = d.sync.shown()
 	out.Problems = append(out.Problems, d.settings.shown()...)
 	if problem, _ := d.nat.shown(); problem != "" {

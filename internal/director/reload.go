@@ -55,6 +55,7 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
 	}
+	d.operator.review(ctx, time.Now().Round(0))
 	d.mu.Lock()
 	d.cfg, d.loaded = cfg, time.Now()
 	d.lastError, d.lastErrorAt = "", time.Time{}

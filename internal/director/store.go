@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"baton/internal/config"
@@ -50,7 +51,34 @@ func (s store) save(name string, v any) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", s.path(name), err), os.Remove(tmp.Name()))
 	}
+	if err := s.syncDir(); err != nil {
+		return fmt.Errorf("write %s: %w", s.path(name), err)
+	}
 	return nil
+}
+
+// syncDir makes the names of files outlast a power failure.
+func (s store) syncDir() error {
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	err = dir.Sync()
+	if errors.Is(err, syscall.EINVAL) { // a file system that has nothing to sync
+		err = nil
+	}
+	return errors.Join(err, dir.Close())
+}
+
+// sweep removes what a crash in the middle of [store.save] has left.
+func (s store) sweep() error {
+	var errs []error
+	left, err := filepath.Glob(s.path("*.json.[0-9]*"))
+	errs = append(errs, err)
+	for _, path := range left {
+		errs = append(errs, os.Remove(path))
+	}
+	return errors.Join(errs...)
 }
 
 // load reads a file into v; false when there is none.

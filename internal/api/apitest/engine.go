@@ -4,11 +4,14 @@ package apitest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"baton/internal/api"
+	"baton/internal/balancer"
 	"baton/internal/check"
 	"baton/internal/pool"
 )
@@ -22,6 +25,7 @@ type Engine struct {
 	reloadErr error
 	refusals  map[string]error // of commands, by router
 	asked     []string
+	by        string // who asked last for an override
 }
 
 var _ api.Engine = (*Engine)(nil)
@@ -64,6 +68,13 @@ func (e *Engine) Asked() []string {
 	return slices.Sorted(slices.Values(e.asked))
 }
 
+// By returns who asked last for an override.
+func (e *Engine) By() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.by
+}
+
 // Snapshot implements api.Engine.
 func (e *Engine) Snapshot() api.Snapshot {
 	e.mu.Lock()
@@ -84,6 +95,67 @@ func (e *Engine) Past(id pool.CheckID) []check.Streak {
 		{Code: check.L7OK, From: ago(7 * time.Hour), To: ago(3 * time.Minute), Results: 12000},
 		{Code: check.L4CON, Detail: why, From: ago(2 * time.Minute), To: ago(1500 * time.Millisecond), Results: 60},
 	}
+}
+
+// Override implements api.Engine. It changes the state that is shown; draining
+// takes until the next [Engine.Change].
+func (e *Engine) Override(ctx context.Context, c api.OverrideCommand) (api.OverrideDone, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	asked := fmt.Sprintf("%s %s:", c.Service, c.Server)
+	if c.Reset {
+		asked += " reset"
+	}
+	if c.State != "" {
+		asked += " " + c.State
+	}
+	if c.Weight != nil {
+		asked += fmt.Sprintf(" weight %d", *c.Weight)
+	}
+	if c.Reason != "" {
+		asked += " (" + c.Reason + ")"
+	}
+	e.asked, e.by = append(e.asked, asked), c.By
+	if err := errors.Join(ctx.Err(), e.refusals[c.Service]); err != nil {
+		return api.OverrideDone{}, err
+	}
+	return api.OverrideDone{Changed: true, Notes: e.override(c)}, nil
+}
+
+// override shows a server as the command wants it. The snapshot before stays as it
+// was.
+func (e *Engine) override(c api.OverrideCommand) (notes []string) {
+	services := slices.Clone(e.snapshot.Balancer.Services)
+	e.snapshot.Balancer.Services = services
+	for i := range services {
+		if services[i].Name != c.Service {
+			continue
+		}
+		services[i].Servers = slices.Clone(services[i].Servers)
+		for n := range services[i].Servers {
+			srv := &services[i].Servers[n]
+			if srv.Address != c.Server {
+				continue
+			}
+			o := balancer.Override{Service: c.Service, Server: c.Server}
+			note := balancer.Note{By: "alice", At: Now, Reason: c.Reason}
+			switch c.State {
+			case api.ServerDraining, api.ServerDisabled:
+				o.State, o.Stated = balancer.ServerState(c.State), note
+				srv.State, srv.Weight, srv.Reason = o.State, 0, o.String()
+				srv.InKernel = o.State == balancer.Draining
+				notes = []string{"it was the last live server of service " + c.Service + ": nobody serves now"}
+			}
+			if c.Weight != nil {
+				o.Weight, o.Weighed = c.Weight, note
+				srv.Weight = *c.Weight
+			}
+			if srv.Override = &o; o.State == "" && o.Weight == nil {
+				srv.Override = nil
+			}
+		}
+	}
+	return notes
 }
 
 // Reload implements api.Engine.
