@@ -117,7 +117,7 @@ func newRootCommand() *cobra.Command {
 		}
 	}
 	in("see", newStatusCommand(), newExplainCommand(), newEventsCommand())
-	in("act", newFailoverCommand(), newResumeCommand(), newReloadCommand())
+	in("act", newFailoverCommand(), newResumeCommand(), newServerCommand(), newReloadCommand())
 	in("kernel", newIPVSCommand())
 	in("daemon", newRunCommand(), newCheckCommand())
 	in("server", newRealserverCommand())

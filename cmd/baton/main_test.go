@@ -102,6 +102,8 @@ func (d *paperDaemon) stop() {
 //	quiet                  nothing needs attention
 //	refuse ROUTER REASON   failover and resume of the router fail
 //	invalid | broken       the next reload fails
+//	drained SERVICE        the servers of the service that drain have left the table
+//	full SERVICE           what is wanted of servers of the service cannot be kept
 //	event NAME TO REASON   a router's transition happens
 //	asked [COMMAND…]       these commands were given
 func steer(ts *testscript.TestScript, _ bool, args []string) {
@@ -120,6 +122,10 @@ func steer(ts *testscript.TestScript, _ bool, args []string) {
 		})
 	case "refuse":
 		d.engine.Refuse(args[1], errors.New("router "+args[1]+": "+args[2]))
+	case "drained":
+		d.engine.Drained(args[1])
+	case "full":
+		d.engine.Refuse(args[1], &api.NotSavedError{Err: errors.New("write /var/lib/baton/overrides.json: no space left on device")})
 	case "invalid":
 		d.engine.ReloadWith(api.Reloaded{}, &api.InvalidConfigError{Path: "/etc/baton/baton.yaml", Mistakes: []string{
 			"/etc/baton/baton.yaml:3:5: 70000 is no port", "/etc/baton/baton.yaml:9:1: unknown key \"sevices\"; did you mean \"services\"?",

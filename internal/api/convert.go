@@ -124,7 +124,7 @@ func fromServer(s balancer.ServerStatus) RealServer {
 	out := RealServer{
 		Address: s.Address.String(), Name: s.Name, State: string(s.State),
 		Weight: s.Weight, ConfiguredWeight: s.ConfiguredWeight, Forward: s.Forward.String(),
-		InKernel: s.InKernel, Active: s.Active, Inactive: s.Inactive, DrainUntil: s.DrainUntil.UTC(),
+		InKernel: s.InKernel, Active: s.Active, Inactive: s.Inactive, Drained: s.Drained, DrainUntil: s.DrainUntil.UTC(),
 		Override: fromOverride(s.Override), Held: s.Held,
 		Packets: Packets{
 			Connections: s.Stats.Connections, In: s.Stats.InPackets, Out: s.Stats.OutPackets,

@@ -142,6 +142,7 @@ type RealServer struct {
 	InKernel         bool      `json:"in_kernel"`
 	Active           uint32    `json:"active"`
 	Inactive         uint32    `json:"inactive"`
+	Drained          bool      `json:"drained,omitempty"`    // it drains, and has left the table
 	DrainUntil       time.Time `json:"drain_until,omitzero"` // when it is taken out although it has connections
 	Override         *Override `json:"override,omitempty"`   // an operator's
 	Held             string    `json:"held,omitempty"`       // why it drains besides

@@ -46,9 +46,9 @@ func (p *printer) line(parts ...string) {
 	p.b.WriteByte('\n')
 }
 
-// table writes rows in columns, two blanks apart, each line indented. Columns
+// table writes rows in columns, two blanks apart, each line indented by as many. Columns
 // that are empty in every row but the first, which is the head, are left out.
-func (p *printer) table(indent string, rows [][]cell) {
+func (p *printer) table(rows [][]cell) {
 	width := make([]int, len(rows[0]))
 	used := make([]bool, len(rows[0]))
 	for i, row := range rows {
@@ -59,7 +59,7 @@ func (p *printer) table(indent string, rows [][]cell) {
 	}
 	for _, row := range rows {
 		var b strings.Builder
-		b.WriteString(indent)
+		b.WriteString("  ")
 		gap := ""
 		for j, c := range row {
 			if !used[j] {

@@ -72,7 +72,7 @@ func (p *printer) routers(s Status) {
 			{r.Reason, plain, false},
 		})
 	}
-	p.table("  ", rows)
+	p.table(rows)
 }
 
 func (r Router) stateText() (string, style) {
@@ -154,7 +154,7 @@ func (p *printer) service(s Service, at time.Time) {
 		}
 		rows = append(rows, row)
 	}
-	p.table("  ", rows)
+	p.table(rows)
 }
 
 // row is one server in the table of its service.
@@ -183,6 +183,9 @@ func (s RealServer) row(of Service, at time.Time) []cell {
 				detail += "; " + s.Override.weightText()
 			}
 		}
+	}
+	if s.Drained {
+		detail += "; it has left the table"
 	}
 	if !s.DrainUntil.IsZero() {
 		detail += fmt.Sprintf("; taken out in %s at the latest", age(s.DrainUntil, at))
@@ -233,7 +236,7 @@ func (p *printer) foreign(services []ForeignService) {
 			{strconv.Itoa(f.Servers), plain, true},
 		})
 	}
-	p.table("  ", rows)
+	p.table(rows)
 }
 
 // absent lists what is wanted of servers that there are not.
@@ -252,7 +255,7 @@ func (p *printer) absent(s Status) {
 			{"in " + age(a.Until, s.At), plain, false},
 		})
 	}
-	p.table("  ", rows)
+	p.table(rows)
 }
 
 // text says what is wanted, by whom and why.

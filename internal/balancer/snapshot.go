@@ -121,6 +121,7 @@ func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStat
 		State:            serverStates[srv.State],
 		ConfiguredWeight: srv.Spec.Weight,
 		Forward:          srv.Spec.Forward,
+		Drained:          srv.State == pool.Draining && !srv.InTable && e.table != nil,
 		DrainUntil:       e.deadline(service, srv),
 	}
 	for _, k := range service.Keys {

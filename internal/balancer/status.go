@@ -76,6 +76,8 @@ type ServerStatus struct {
 	Forward          pool.Forward
 	InKernel         bool
 	Active, Inactive uint32
+	// Drained: it drains, and has left the table, because nothing is left to wait for.
+	Drained bool
 	// DrainUntil is when a server that drains leaves the table at the latest;
 	// zero: when it has no connections any more.
 	DrainUntil time.Time

@@ -156,14 +156,6 @@ func overrideWith(o balancer.Override, c api.OverrideCommand, now time.Time) bal
 	return o
 }
 
-// holdWith puts another reason to hold servers into force.
-func (o *operator) holdWith(ctx context.Context, hold func(*pool.Service, *pool.Server) string) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.hold = hold
-	return o.wish(ctx, o.wishes())
-}
-
 // run looks now and then whether overrides have lost their servers. Not at once: a
 // discovery may have to find them first.
 func (o *operator) run(ctx context.Context) {

@@ -41,7 +41,7 @@ func changedNotes(c api.OverrideCommand, before, after balancer.ServiceStatus) (
 
 // lostNote says what a service has lost.
 func lostNote(before, after balancer.ServiceStatus) string {
-	what := ""
+	var what string
 	switch {
 	case before.Weight > 0 && after.Weight == 0:
 		what = fmt.Sprintf("it was the last live server of service %s", after.Name)

@@ -373,9 +373,12 @@ func TestNotes(t *testing.T) {
 			down(s, srv)
 			s.FallbackActive, s.Fallback = true, netip.MustParseAddrPort("10.0.0.9:80")
 		}, []string{"it was the last live server of service web: the fallback 10.0.0.9:80 serves now"}},
-		"the quorum": {api.ServerPatch{State: "draining"}, func(s *balancer.ServiceStatus, _ *balancer.ServerStatus) { s.Weight = 3 },
+		"the quorum": {
+			api.ServerPatch{State: "draining"},
+			func(s *balancer.ServiceStatus, _ *balancer.ServerStatus) { s.Weight = 3 },
 			func(s *balancer.ServiceStatus, _ *balancer.ServerStatus) { s.Up, s.Weight, s.Quorum.Min = false, 1, 2 },
-			[]string{"service web has lost its quorum by it (1 of 2): the servers that are left serve on"}},
+			[]string{"service web has lost its quorum by it (1 of 2): the servers that are left serve on"},
+		},
 		"disabled": {api.ServerPatch{State: "disabled"}, as, func(_ *balancer.ServiceStatus, srv *balancer.ServerStatus) {
 			srv.State, srv.InKernel = balancer.Disabled, false
 		}, []string{"the 3 connections that it had are cut"}},

@@ -69,6 +69,8 @@ var (
 		"Whether a real server is up.", "service", "server")
 	serverWeight = gauge("server_weight",
 		"Weight of a real server in the kernel's table; 0 when it is not in it.", "service", "server")
+	serverMaintenance = gauge("server_maintenance",
+		"Whether an operator or a file in maintenance_dir has a real server drain or be disabled.", "service", "server")
 	checks = counter("checks_total",
 		"Results of checks, by kind and code.", "kind", "code")
 
@@ -107,7 +109,7 @@ var (
 var families = []family{
 	routerState, routerPriority, routerAddressesHeld, routerResigned, routerTransitions, routerAdvertAge,
 	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters, addressConflicts, clockSkew, trackUp, trackWeight, syncRole,
-	serviceUp, serviceProgrammed, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, checks,
+	serviceUp, serviceProgrammed, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, serverMaintenance, checks,
 	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign, sourceNATRepairs,
 	problems, configHash, configLastReloadOK, configLastReloadTime, directorRestarts,
 }

@@ -166,6 +166,7 @@ func (s samples) server(service string, srv balancer.ServerStatus) {
 	at := srv.Address.String()
 	s.flag(serverUp, srv.State == balancer.Up, service, at)
 	s.add(serverWeight, float64(srv.Weight), service, at)
+	s.flag(serverMaintenance, srv.Held != "" || srv.Override != nil && srv.Override.State != "", service, at)
 	s.add(ipvsConnections, float64(srv.Active), service, at, "active")
 	s.add(ipvsConnections, float64(srv.Inactive), service, at, "inactive")
 	s.count(ipvsConnectionsTotal, srv.Stats.Connections, service, at, "in")

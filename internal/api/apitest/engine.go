@@ -158,6 +158,22 @@ func (e *Engine) override(c api.OverrideCommand) (notes []string) {
 	return notes
 }
 
+// Drained makes the servers of a service that drain leave the table.
+func (e *Engine) Drained(service string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	services := slices.Clone(e.snapshot.Balancer.Services)
+	e.snapshot.Balancer.Services = services
+	for i := range services {
+		services[i].Servers = slices.Clone(services[i].Servers)
+		for n := range services[i].Servers {
+			if srv := &services[i].Servers[n]; services[i].Name == service && srv.State == balancer.Draining {
+				srv.Drained, srv.InKernel, srv.Active, srv.Inactive = true, false, 0, 0
+			}
+		}
+	}
+}
+
 // Reload implements api.Engine.
 func (e *Engine) Reload(ctx context.Context) (api.Reloaded, error) {
 	e.mu.Lock()
