@@ -143,7 +143,12 @@ func fromServer(s balancer.ServerStatus) RealServer {
 }
 
 func fromCheck(c balancer.CheckStatus) Check {
+	via := ""
+	if c.Via != nil {
+		via = "vip"
+	}
 	return Check{
+		Via:  via,
 		Kind: c.Kind, Target: c.Subject, Up: c.Up,
 		Code: string(c.Last.Code), Detail: c.Last.Detail, At: c.Last.At.UTC(),
 		TookMS:    float64(c.Last.Took.Round(time.Microsecond)) / float64(time.Millisecond),

@@ -166,6 +166,7 @@ type Packets struct {
 type Check struct {
 	Kind      string    `json:"kind"`
 	Target    string    `json:"target"`
+	Via       string    `json:"via,omitempty"` // "vip": addressed to the VIP, sent to this server
 	Up        bool      `json:"up"`
 	Code      string    `json:"code"`
 	Detail    string    `json:"detail"`

@@ -47,6 +47,7 @@ type engine struct {
 	found   map[pool.Key]bool // in the kernel when it was opened
 
 	wishes  wishes
+	vias    vias
 	drains  drains
 	book    book // since when and why things are as they are
 	kernel  Kernel
@@ -99,14 +100,20 @@ func (e *engine) begin(ctx context.Context) {
 	for _, t := range e.book.begin(e.pool.Snapshot(), time.Now()) {
 		e.tell(t)
 	}
+	e.planJobs()
 	e.apply(ctx, true)
-	e.setJobs()
+	e.runJobs()
 }
 
-// setJobs tells the runner which checks there are: those of the spec, and those
-// of servers that drain, for one that fails is not worth waiting for.
+// setJobs tells the runner which checks there are.
 func (e *engine) setJobs() {
-	e.seed()
+	e.planJobs()
+	e.runJobs()
+}
+
+// planJobs finds which checks there are: those of the spec, and those of servers
+// that drain, for one that fails is not worth waiting for.
+func (e *engine) planJobs() {
 	now := maps.Clone(e.spec.Jobs)
 	for _, st := range e.pool.Snapshot() {
 		for _, srv := range st.Leaving {
@@ -118,11 +125,27 @@ func (e *engine) setJobs() {
 		}
 	}
 	e.jobs = now
-	jobs := make(map[string]check.Job, len(now))
-	for id, j := range now {
-		jobs[string(id)] = j
+	e.vias.assign(now, e.spec.Marks)
+	e.vias.look(now, e.view)
+}
+
+// runJobs tells the runner which checks there are, without those that have to wait.
+func (e *engine) runJobs() {
+	e.seed()
+	jobs := make(map[string]check.Job, len(e.jobs))
+	for id, j := range e.jobs {
+		if j, ok := e.vias.runnable(id, j); ok {
+			jobs[string(id)] = j
+		}
 	}
 	e.b.options.Runner.Set(jobs)
+}
+
+// readyVias has the checks run whose virtual services the kernel has by now.
+func (e *engine) readyVias() {
+	if len(e.vias.of)+len(e.vias.ready) > 0 && e.vias.look(e.jobs, e.view) {
+		e.runJobs()
+	}
 }
 
 // seed tells the runner which targets serve already.

@@ -126,6 +126,12 @@ func (s ServerStatus) traffic(service ServiceStatus) string {
 // verdict.
 func (c CheckStatus) explain(state ServerState) string {
 	name := fmt.Sprintf("The %s check of %s", c.Kind, c.Subject)
+	if c.Via != nil {
+		name += " through the VIP"
+	}
+	if c.Waiting != "" {
+		return name + " does not run: " + c.Waiting + "."
+	}
 	if !c.Known {
 		if state == Up {
 			return name + " has no result yet; the server serves until it fails."
@@ -165,6 +171,9 @@ func (c CheckStatus) takes(n int) string {
 
 // hints names the well-known mistakes that the counters give away.
 func (s ServerStatus) hints(service ServiceStatus) []string {
+	if hints := s.vipHints(); hints != nil {
+		return hints
+	}
 	// So few could still be on their way, or be somebody's port scan.
 	const several = 5
 	if s.Stats.Connections < several {

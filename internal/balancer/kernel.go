@@ -125,6 +125,7 @@ func (e *engine) apply(ctx context.Context, full bool) {
 		e.pass(ctx, full)
 	}
 	e.drain(time.Now())
+	e.readyVias()
 	if full {
 		e.compared = time.Since(start)
 		e.agenda.resync = time.Now().Add(e.resync())
@@ -258,7 +259,7 @@ func (e *engine) keepTimeouts(ctx context.Context) error {
 // withdraw removes our services at a planned stop, where the spec wants it.
 func (e *engine) withdraw(ctx context.Context) error {
 	if !e.spec.Withdraw {
-		return nil
+		return e.withdrawVias(ctx)
 	}
 	if e.table == nil {
 		if len(e.b.Owned()) == 0 {

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -27,7 +28,7 @@ func (e *engine) publish(all bool) {
 		Drift:  e.view.drift,
 	}
 	for i, p := range e.book.pages {
-		if p.shown == nil || p.shown.Problem != firstOf(e.view.failed, p.state.Spec.Keys) {
+		if p.shown == nil || p.shown.Problem != e.problem(p.state.Spec) {
 			st := e.service(p)
 			p.shown = &st
 		}
@@ -79,7 +80,7 @@ func (e *engine) service(p *page) ServiceStatus {
 		Since:          p.since,
 		Reason:         st.Reason,
 		Standby:        e.standby(spec),
-		Problem:        firstOf(e.view.failed, spec.Keys),
+		Problem:        e.problem(spec),
 		Lacking:        firstOf(e.view.lacking, spec.Keys),
 		Servers:        make([]ServerStatus, len(st.Servers)+len(st.Leaving)),
 	}
@@ -97,6 +98,21 @@ func (e *engine) service(p *page) ServiceStatus {
 		out.FallbackServer = &f
 	}
 	return out
+}
+
+// problem says what the kernel refuses of a service, or of its checks, or nothing.
+func (e *engine) problem(spec *pool.Service) string {
+	if p := firstOf(e.view.failed, spec.Keys); p != "" || len(e.vias.wait) == 0 || len(e.view.failed) == 0 {
+		return p
+	}
+	for _, srv := range spec.Servers {
+		for _, id := range srv.Checks {
+			if why := e.waiting(id); why != "" {
+				return fmt.Sprintf("the check of %s through the VIP does not run: %s", srv.AddrPort(), why)
+			}
+		}
+	}
+	return ""
 }
 
 // firstOf returns the error of one of a service's keys, or nothing.
@@ -170,12 +186,17 @@ func (e *engine) inKernel(out *ServerStatus, k pool.Key, want pool.RealServer) {
 func (e *engine) check(id pool.CheckID) CheckStatus {
 	st, ok := e.b.options.Runner.Status(string(id))
 	if !ok {
-		return CheckStatus{ID: id}
+		out := CheckStatus{ID: id, Waiting: e.waiting(id)}
+		if j, known := e.jobs[id]; known {
+			out.Kind, out.Subject, out.Via, out.Schedule = j.Spec.Kind(), j.Spec.Subject(), j.Spec.Via, j.Schedule
+		}
+		return out
 	}
 	return CheckStatus{
 		ID:        id,
 		Kind:      st.Job.Spec.Kind(),
 		Subject:   st.Job.Spec.Subject(),
+		Via:       st.Job.Spec.Via,
 		Known:     !st.Last.At.IsZero(),
 		Up:        st.Up,
 		Last:      st.Last,

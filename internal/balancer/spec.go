@@ -18,6 +18,7 @@ type Spec struct {
 	Withdraw      bool          // remove the services at a planned stop
 	Cold          bool          // only services whose router has its addresses here, and those without one
 	Timeouts      Timeouts
+	Marks         Marks `json:",omitzero"` // for jobs with a [check.Via]
 }
 
 // Timeouts are the kernel's idle timeouts of connections, whole seconds; zero

@@ -43,8 +43,3 @@ func (e *engine) standby(s *pool.Service) bool {
 	}
 	return !e.routers[s.Router]
 }
-
-// wanted is the table that the kernel shall have.
-func (e *engine) wanted() pool.Table {
-	return e.pool.TableOf(func(s *pool.Service) bool { return !e.standby(s) })
-}

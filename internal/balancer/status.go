@@ -100,8 +100,10 @@ type Stats struct {
 type CheckStatus struct {
 	ID        pool.CheckID
 	Kind      string
-	Subject   string // what is probed: an address and port, an address, a file or a program
-	Known     bool   // false: no result yet
+	Subject   string     // what is probed: an address and port, an address, a file or a program
+	Via       *check.Via // through the VIP to this server; nil: to the server itself
+	Waiting   string     // why it does not run, or empty
+	Known     bool       // false: no result yet
 	Up        bool
 	Last      check.Result
 	Successes int // in a row

@@ -64,6 +64,11 @@ func (s Spec) setOptions(fd int) error {
 			return &optionError{fmt.Sprintf("bind to interface %s", s.Interface), err}
 		}
 	}
+	if s.Hops != 0 {
+		if err := s.setHops(fd); err != nil {
+			return err
+		}
+	}
 	if s.FWMark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(s.FWMark)); err != nil {
 			return &optionError{fmt.Sprintf("set firewall mark %d", s.FWMark), err}
@@ -94,6 +99,9 @@ func (s Spec) connectFailure(target netip.AddrPort, err error) error {
 		return failf(L4CON, "connection refused by %s", target)
 	case errors.Is(err, unix.ECONNRESET):
 		return failf(L4CON, "connection reset by %s", target)
+	case errors.Is(err, unix.EHOSTUNREACH) && s.Via != nil:
+		// What a host says that would have to pass the packet on (ICMP time exceeded).
+		return failf(L4CON, "no route to %s: either the server does not answer ARP, or it does not have the VIP and forwards", target.Addr())
 	case errors.Is(err, unix.EHOSTUNREACH):
 		return failf(L4CON, "no route to host %s", target.Addr())
 	case errors.Is(err, unix.ENETUNREACH):

@@ -20,6 +20,9 @@ func (s Spec) timeout() time.Duration {
 // open opens the flight's socket and begins to connect. After an error nothing is
 // left open.
 func (f *flight) open(s Spec) error {
+	if err := s.prepareVia(); err != nil {
+		return err
+	}
 	family := unix.AF_INET
 	if s.Target.Addr().Is6() {
 		family = unix.AF_INET6
@@ -132,6 +135,9 @@ func (f *flight) late() error {
 func (j *job) connected() string {
 	if j.success == "" {
 		j.success = "connected to " + j.Spec.Target.String()
+		if j.Spec.Via != nil {
+			j.success += j.Spec.throughVIP()
+		}
 	}
 	return j.success
 }

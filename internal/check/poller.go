@@ -302,6 +302,9 @@ func (p *poller) finish(f *flight, r finished) finished {
 // outcome makes a result.
 func (f *flight) outcome(now time.Time, code Code, detail string, err error) finished {
 	r := result(code, detail, err)
+	if s := &f.job.Spec; s.Via != nil && r.Code != L4OK { // whose sentence is made once
+		r = s.told(r)
+	}
 	r.At, r.Took = now, now.Sub(f.start)
 	return finished{f.job, r}
 }

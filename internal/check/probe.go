@@ -23,7 +23,7 @@ func Probe(ctx context.Context, s Spec) Result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	r := s.probe(ctx)
+	r := s.told(s.probe(ctx))
 	if r.At.IsZero() {
 		r.At = time.Now()
 	}
@@ -32,6 +32,9 @@ func Probe(ctx context.Context, s Spec) Result {
 }
 
 func (s Spec) probe(ctx context.Context) Result {
+	if err := s.prepareVia(); err != nil {
+		return result("", "", err)
+	}
 	switch {
 	case s.HTTP != nil:
 		return result(probeHTTP(ctx, s))

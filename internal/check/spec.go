@@ -16,7 +16,10 @@ type Spec struct {
 	Source    netip.Addr     `json:",omitzero"`  // local address; invalid: the kernel chooses
 	Interface string         `json:",omitempty"` // bind to this device
 	FWMark    uint32         `json:",omitempty"` // SO_MARK
+	Via       *Via           `json:",omitempty"` // the target is the VIP; nil: it is the server
 	Timeout   time.Duration  // for the whole probe, from connect to verdict
+
+	Hops int `json:"-"` // TTL; 0: the kernel's. Set by the probe itself where there is a Via
 
 	TCP  *TCP  `json:",omitempty"`
 	TLS  *TLS  `json:",omitempty"` // a TLS handshake, and nothing after it

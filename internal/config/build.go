@@ -32,6 +32,7 @@ type builder struct {
 	grouped      map[string]owned // the sync group of each router
 	services     map[string]pos   // by name
 	keys         map[pool.Key]owned
+	vias         map[via]bool // servers that are checked through a VIP
 }
 
 // owned is the router or service that has something, and where it says so.
@@ -55,6 +56,7 @@ func build(cfg *Config, p *problems, root *node, readSecret func(name string) ([
 		grouped:    make(map[string]owned),
 		services:   make(map[string]pos),
 		keys:       make(map[pool.Key]owned),
+		vias:       make(map[via]bool),
 	}
 	decodeBlock(p, root, &b.raw)
 	b.checkDefaults()
@@ -70,6 +72,7 @@ func build(cfg *Config, p *problems, root *node, readSecret func(name string) ([
 	for i := range b.raw.Services.items {
 		b.buildService(&b.raw.Services.items[i])
 	}
+	b.checkMarks()
 }
 
 // daemon builds what belongs to the process as a whole.

@@ -7,7 +7,7 @@ import (
 
 // Each key that names a kind is counted under its name, and no other key is one.
 func TestKindsOfChecks(t *testing.T) {
-	schedule := []string{"interval", "timeout", "rise", "fall", "fast_interval", "jitter", "connect"}
+	schedule := []string{"interval", "timeout", "rise", "fall", "fast_interval", "jitter", "via", "connect"}
 	var keys []string
 	fields(&rawCheck{}, func(r *rule, _ field) {
 		if !slices.Contains(schedule, r.key) {

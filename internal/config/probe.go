@@ -107,6 +107,9 @@ func (b *builder) probePort(s *service, server built) uint16 {
 // addJob builds one probe of a server and appends its ID, unless it has the same
 // one already.
 func (b *builder) addJob(ids []pool.CheckID, s *service, c *block[rawCheck], server built) []pool.CheckID {
+	if b.throughVIP(s, c, server) {
+		return b.addVIPJobs(ids, s, c, server)
+	}
 	target, ok := b.target(s, c, server)
 	if !ok {
 		return ids
@@ -120,6 +123,11 @@ func (b *builder) addJob(ids []pool.CheckID, s *service, c *block[rawCheck], ser
 		}
 		job.Spec.Exec = e.With(vip, server.Weight)
 	}
+	return b.put(ids, job)
+}
+
+// put appends the ID of a probe, unless it is there already.
+func (b *builder) put(ids []pool.CheckID, job check.Job) []pool.CheckID {
 	id := pool.CheckID(job.ID())
 	if slices.Contains(ids, id) {
 		return ids

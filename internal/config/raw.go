@@ -40,6 +40,7 @@ type rawIPVS struct {
 	Resync   value[span]        `key:"resync" range:"100ms..1h" default:"1s"`
 	OnStop   value[word]        `key:"on_stop" oneof:"withdraw keep" default:"withdraw"`
 	Standby  value[word]        `key:"standby" oneof:"warm cold" default:"warm"`
+	Marks    value[marks]       `key:"vip_check_marks" default:"0x62610000-0x62613fff"`
 }
 
 // The longest timeout is the kernel's for connections and templates: what still

@@ -8,6 +8,7 @@ type rawCheck struct {
 	Fall         value[number]     `key:"fall" range:"1..1000" default:"3"`
 	FastInterval value[span]       `key:"fast_interval" range:"10ms..24h"`
 	Jitter       value[percent]    `key:"jitter" range:"0..50" default:"10"`
+	Via          value[word]       `key:"via" oneof:"server vip" default:"server"`
 	Connect      block[rawConnect] `key:"connect"`
 
 	TCP        block[rawTCP]        `key:"tcp"`

@@ -22,7 +22,6 @@ var unsupportedKeys = map[string]map[string][]string{
 	"quorum": {"up": {"[]"}, "down": {"[]"}},
 	"server": {"backup": {"false"}},
 	"check": {
-		"via":  {"server"},
 		"file": nil,
 	},
 	"exec": {"weight_from_exit": {"false"}},

@@ -44,8 +44,16 @@ func sysctlsNow(cfg *config.Config) ([]network.Sysctl, error) {
 		errs = append(errs, err)
 		out = append(out, noRedirects(oneArmed(cfg, have))...)
 	}
+	if checksVIPs(cfg) {
+		have, err := network.IPv4Addresses()
+		more, missed := viaSysctls(cfg, viaWorld{have, network.InterfaceTo, network.ReadSysctl})
+		out, errs = append(out, more...), append(errs, err, missed)
+	}
 	return out, errors.Join(errs...)
 }
+
+// checksVIPs reports whether servers are checked through a VIP.
+func checksVIPs(cfg *config.Config) bool { return cfg.Balancer.Marks.Count() > 0 }
 
 // openIPVS opens the kernel's table. The settings of IPVS, which may have come with
 // it only now, are seen to before the first service is there.

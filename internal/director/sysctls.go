@@ -13,8 +13,9 @@ import (
 // neededSysctls are the settings that the routers and services need. Those of
 // IPVS, net.ipv4.vs.*, are there when the module is; the keeper waits for it.
 //
-// Not needed is rp_filter, which is for the real servers: whatever comes to a
-// director, comes from where its own route to the sender leads.
+// Not among them is rp_filter, which is for the real servers: whatever comes to a
+// director, comes from where its own route to the sender leads, but for the answers
+// to checks through the VIP; see viaSysctls.
 func neededSysctls(cfg *config.Config) []network.Sysctl {
 	var out []network.Sysctl
 	if len(cfg.Routers) > 0 {

@@ -67,3 +67,20 @@ func AdvertisedInterfaces() ([]string, error) {
 	slices.Sort(out)
 	return out, nil
 }
+
+// InterfaceTo returns the name of the interface by which packets to an address
+// leave, by the routes of the calling thread's network namespace.
+func InterfaceTo(a netip.Addr) (string, error) {
+	routes, err := netlink.RouteGet(a.AsSlice())
+	if err != nil {
+		return "", fmt.Errorf("look up the route to %s: %w", a, err)
+	}
+	if len(routes) == 0 {
+		return "", fmt.Errorf("look up the route to %s: there is none", a)
+	}
+	i, err := net.InterfaceByIndex(routes[0].LinkIndex)
+	if err != nil {
+		return "", fmt.Errorf("look up the route to %s: %w", a, err)
+	}
+	return i.Name, nil
+}
