@@ -43,6 +43,10 @@ func TestOverride(t *testing.T) {
 			t.Errorf("%s %s: %d %s", target, body, rec.Code, rec.Body)
 		}
 	}
+	text = decode[api.Status](t, f.do("GET", "/api/v1/status", "")).Text(false)
+	if !strings.Contains(text, "HTTP status 200; weight 0 by alice 2026-01-31 04:05\n") {
+		t.Errorf("status:\n%s", text)
+	}
 	want := []string{
 		"http 10.0.0.11:80: weight 0", "http 10.0.0.12:80: draining (new disk)",
 		"http 10.0.0.13:80: reset", "http 10.0.0.13:80: reset disabled weight 5",

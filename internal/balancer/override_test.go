@@ -64,7 +64,7 @@ func TestWishDrains(t *testing.T) {
 		r.wish(Wishes{})
 		r.want(bothServe)
 		r.wantSeen("web 10.0.0.2:80: up -> draining: "+drainedByAlice,
-			"web: up -> down: live weight 1 of a quorum of 2; the servers that are left serve on",
+			"web: up -> down: live weight 1 of a quorum of 2; 1 of its servers drained or disabled; the servers that are left serve on",
 			"web 10.0.0.2:80: draining -> removed: it has no connections any more, 11s after it began to drain",
 			"web 10.0.0.2:80: draining -> up: its check passes: connected to 10.0.0.2:80",
 			"web: down -> up: live weight 2 of a quorum of 2")

@@ -80,6 +80,10 @@ func (b *builder) daemon() {
 	r := &b.raw
 	b.cfg.Node = string(r.Node.v)
 	b.cfg.StateDir = string(r.StateDir.v)
+	b.cfg.MaintenanceDir = string(r.Marks.v)
+	if r.Marks.ok() && r.Marks.v != "" && b.cfg.MaintenanceDir == b.cfg.StateDir {
+		b.add(r.Marks.at, "maintenance_dir: %s is the state_dir, whose files are no servers; name a folder of its own", r.Marks.v)
+	}
 	b.cfg.API.Socket = string(r.API.v.Socket.v)
 	b.cfg.Metrics.Listen = string(r.Metrics.v.Listen.v)
 	b.cfg.Log = Log{Level: levels[r.Log.v.Level.v], Format: LogFormat(r.Log.v.Format.v)}

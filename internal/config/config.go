@@ -21,6 +21,9 @@ type Config struct {
 
 	Node     string // this director's name; empty: the host name
 	StateDir string // absolute
+	// MaintenanceDir is the folder in which a file that is named like a server has
+	// it drain; absolute, or empty: there is none.
+	MaintenanceDir string `json:",omitempty"`
 
 	API     API
 	Metrics Metrics

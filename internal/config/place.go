@@ -22,6 +22,18 @@ func (v *path) parse(n *node, _ *rule) error {
 
 func (*path) allowed(*rule) string { return "an absolute path" }
 
+// folder is the absolute path of a folder, or empty: none.
+type folder string
+
+func (v *folder) parse(n *node, r *rule) error {
+	if n.text == "" {
+		return nil
+	}
+	return (*path)(v).parse(n, r)
+}
+
+func (*folder) allowed(*rule) string { return "the absolute path of a folder, or \"\" for none" }
+
 // secretPath is the absolute path of a file that holds a secret.
 type secretPath string
 

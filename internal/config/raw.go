@@ -9,6 +9,7 @@ type rawFile struct {
 	Include  list[value[text]]  `key:"include"` // acted on when files are merged
 	Node     value[name]        `key:"node"`
 	StateDir value[path]        `key:"state_dir" default:"/var/lib/baton"`
+	Marks    value[folder]      `key:"maintenance_dir"`
 	API      block[rawAPI]      `key:"api"`
 	Metrics  block[rawMetrics]  `key:"metrics"`
 	Log      block[rawLog]      `key:"log"`

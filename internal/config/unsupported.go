@@ -9,9 +9,8 @@ import "slices"
 // features land.
 var unsupportedKeys = map[string]map[string][]string{
 	"file": {
-		"console":         nil,
-		"maintenance_dir": {""},
-		"notify":          {"{}"},
+		"console": nil,
+		"notify":  {"{}"},
 	},
 	"service": {
 		"panic_threshold": {"0"},

@@ -38,12 +38,16 @@ func (d *Director) build(cfg *config.Config) error {
 	if lost != "" {
 		d.process = append(d.process, lost)
 	}
+	d.marks = newMarks(d.log)
+	d.marks.configure(cfg) // before the first server gets a client
+	operator.hold = d.marks.reason
 	d.balancer = balancer.New(balancer.Options{
 		Open: d.openIPVS, Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged,
 		OnDrift: d.tableDrifted, Log: d.log, Drains: drains, OnDrains: d.keepDrains, ClientsReturn: clientsReturn,
 		Wishes: operator.wishes(),
 	}, cfg.Balancer)
 	operator.wish, operator.status = d.balancer.Wish, d.balancer.Status
+	d.marks.changed, d.marks.status = operator.again, d.balancer.Last
 	d.operator = operator
 	d.tracks.states = map[string][]speaker.TrackState{}
 	d.tracker = track.New(track.Options{Sink: d.tracked, Log: d.log})

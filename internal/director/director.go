@@ -53,6 +53,7 @@ type Director struct {
 	settings       *settings
 	nat            *natKeeper
 	operator       *operator
+	marks          *marks
 	collector      *metrics.Collector
 	api            *api.Server
 	control        *serving // the API on its unix socket

@@ -41,6 +41,7 @@ func (d *Director) Snapshot() api.Snapshot {
 	out.Absent = d.operator.shown()
 	out.Sync = d.sync.shown()
 	out.Problems = append(out.Problems, d.settings.shown()...)
+	out.Problems = append(out.Problems, d.marks.shown()...)
 	if problem, _ := d.nat.shown(); problem != "" {
 		out.Problems = append(out.Problems, problem)
 	}

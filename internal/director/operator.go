@@ -156,6 +156,13 @@ func overrideWith(o balancer.Override, c api.OverrideCommand, now time.Time) bal
 	return o
 }
 
+// again has the balancer ask again who is held.
+func (o *operator) again(ctx context.Context) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.wish(ctx, o.wishes())
+}
+
 // run looks now and then whether overrides have lost their servers. Not at once: a
 // discovery may have to find them first.
 func (o *operator) run(ctx context.Context) {

@@ -52,8 +52,12 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	d.sync.configure(cfg)
 	d.settings.configure(cfg, time.Now())
 	d.nat.configure(cfg, time.Now())
+	moved := d.marks.configure(cfg) // before the servers come that it concerns
 	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
+	}
+	if moved {
+		_ = d.operator.again(ctx) // its error is that of a balancer that has ended
 	}
 	d.operator.review(ctx, time.Now().Round(0))
 	d.mu.Lock()

@@ -41,6 +41,7 @@ func (d *Director) Run(ctx context.Context) error {
 	tracking.Go(func() { d.settings.run(work) })
 	tracking.Go(func() { d.nat.run(work) })
 	tracking.Go(func() { d.operator.run(work) })
+	tracking.Go(func() { d.marks.run(work) })
 	defer tracking.Wait()
 	defer stopWork()
 	d.control.start(d.servingFailed)

@@ -158,6 +158,9 @@ func (s *service) reason() string {
 	if total := s.total(); total < q+s.spec.Quorum.Hysteresis {
 		parts = append(parts, fmt.Sprintf("which it cannot reach, for all of its servers together weigh %d", total))
 	}
+	if n := s.takenOut(); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d of its servers drained or disabled", n))
+	}
 	switch {
 	case s.fallbackServes():
 		parts = append(parts, "the fallback serves")
@@ -168,6 +171,16 @@ func (s *service) reason() string {
 		parts = append(parts, "the servers that are left serve on")
 	}
 	return strings.Join(parts, "; ")
+}
+
+// takenOut counts the servers that somebody has taken out of service.
+func (s *service) takenOut() (n int) {
+	for _, srv := range s.servers {
+		if srv.state == Draining || srv.state == Disabled {
+			n++
+		}
+	}
+	return n
 }
 
 // total is the weight of all servers, live or not.
