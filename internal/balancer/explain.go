@@ -39,6 +39,9 @@ func (s ServiceStatus) Explain() []string {
 		out = append(out, fmt.Sprintf("It goes down when the weights of its live servers are less than %d; now they are %d.", s.limit(), s.Weight))
 	}
 	for _, srv := range s.Servers {
+		if wanted := srv.wanted(); wanted != "" {
+			out = append(out, fmt.Sprintf("Server %s: %s.", srv.Address, wanted))
+		}
 		for _, hint := range srv.hints(s) {
 			out = append(out, fmt.Sprintf("Server %s: %s", srv.Address, hint))
 		}

@@ -156,6 +156,14 @@ func weightRemark(srv *pool.ServerState) string {
 	return fmt.Sprintf("its weight is %d instead of %d, %s", o.Weight, srv.Spec.Weight, o.WeightWhy)
 }
 
+// wanted is all that is wanted of the server, by whom and why; empty: nothing.
+func (s ServerStatus) wanted() string {
+	if s.Override == nil {
+		return s.Held
+	}
+	return joined(s.Override.String(), s.Held)
+}
+
 // explainWishes says what takes back what is wanted of the server.
 func (s ServerStatus) explainWishes(service ServiceStatus) (out []string) {
 	undo := func(verb string) string {

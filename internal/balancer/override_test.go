@@ -228,6 +228,9 @@ func TestExplainWishes(t *testing.T) {
 		},
 	} {
 		srv := upServer(tt.edit)
+		if got, line := strings.Join(webStatus(srv).Explain(), "\n"), "\nServer 10.0.0.1:80: "+srv.wanted()+"."; srv.wanted() == "" || !strings.Contains(got, line) {
+			t.Errorf("%s: the service is explained as\n%s\nwithout%s", name, got, line)
+		}
 		if got := strings.Join(srv.Explain(webStatus(srv), noPast), "\n"); !strings.Contains(got, tt.want) {
 			t.Errorf("%s: explained as\n%s\nwant\n%s", name, got, tt.want)
 		}

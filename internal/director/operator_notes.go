@@ -33,6 +33,9 @@ func changedNotes(c api.OverrideCommand, before, after balancer.ServiceStatus) (
 	if c.Weight != nil && is.State != balancer.Up {
 		notes = append(notes, fmt.Sprintf("the weight counts when it is up; now it is %s", is.State))
 	}
+	if c.Weight != nil && *c.Weight == 0 && after.Scheduler == "dh" {
+		notes = append(notes, "with the scheduler dh the clients of a server of weight 0 are refused, not sent to others; \"baton server drain\" takes it out")
+	}
 	if lost := lostNote(before, after); lost != "" {
 		notes = append(notes, lost)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -245,6 +246,54 @@ func TestSaveIsAtomic(t *testing.T) {
 	}
 }
 
+// A process that is killed at any moment of a save leaves the old or the new, and
+// the next start removes what is half written.
+func TestKilledWhileSaving(t *testing.T) {
+	const variable = "BATON_TEST_SAVES_IN"
+	one, two := []balancer.Override{anOverride(1)}, []balancer.Override{anOverride(1), anOverride(2)}
+	if dir := os.Getenv(variable); dir != "" { // the process that is killed
+		for s := (store{dir: dir}); ; {
+			if err := errors.Join(s.saveOverrides(one), s.saveOverrides(two)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s := store{dir: t.TempDir()}
+	must(t, s.saveOverrides(one))
+	left := 0
+	for i := range 20 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKilledWhileSaving$")
+		cmd.Env = append(os.Environ(), variable+"="+s.dir)
+		must(t, cmd.Start())
+		began, err := os.Stat(s.path(overridesFile))
+		must(t, err)
+		for start := time.Now(); ; { // until it has begun
+			now, err := os.Stat(s.path(overridesFile))
+			if must(t, err); !os.SameFile(began, now) {
+				break
+			}
+			if time.Since(start) > patience {
+				t.Fatal("nothing is saved")
+			}
+		}
+		time.Sleep(time.Duration(i) * 300 * time.Microsecond)
+		must(t, cmd.Process.Kill())
+		_ = cmd.Wait() // it was killed
+		list, err := s.loadOverrides(time.Now())
+		if err != nil || len(list) != 1 && len(list) != 2 {
+			t.Fatalf("kill %d left %d overrides, %v", i, len(list), err)
+		}
+		halves, err := filepath.Glob(s.path("*.json.[0-9]*"))
+		must(t, err)
+		left += len(halves)
+		must(t, s.sweep())
+		if files, err := os.ReadDir(s.dir); err != nil || len(files) != 1 {
+			t.Fatalf("after the sweep %v are there, %v", files, err)
+		}
+	}
+	t.Logf("20 kills left %d files half written", left)
+}
+
 func anOverride(n int) balancer.Override {
 	note := balancer.Note{By: "alice", At: time.Unix(1767366240, 0).UTC(), Reason: "new disk"}
 	return balancer.Override{
@@ -393,6 +442,9 @@ func TestNotes(t *testing.T) {
 			o := anOverride(4)
 			o.State, srv.Override = "", &o
 		}, []string{`its weight is still 4 instead of 1; "baton server reset" takes that back, too`}},
+		"weight 0 with dh": {api.ServerPatch{Weight: ptr(uint32(0))}, as, func(s *balancer.ServiceStatus, _ *balancer.ServerStatus) { s.Scheduler = "dh" }, []string{
+			`with the scheduler dh the clients of a server of weight 0 are refused, not sent to others; "baton server drain" takes it out`,
+		}},
 		"a weight while it drains": {api.ServerPatch{Weight: ptr(uint32(5))}, down, down, []string{"the weight counts when it is up; now it is draining"}},
 	} {
 		c := api.OverrideCommand{Place: pool.Place{Service: "web", Server: at}, ServerPatch: tt.patch}

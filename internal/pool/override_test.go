@@ -173,6 +173,18 @@ func TestOverrideAndQuorum(t *testing.T) {
 	}
 }
 
+// An operator's 0 sends the clients of a hash to others, a configured one does not.
+func TestOverrideAndHash(t *testing.T) {
+	for name, o := range map[string]Override{"drain": drained, "weight 0": weighs(0)} {
+		p := pool(web(scheduler("sh")))
+		say(p, "a", "b")
+		p.Override(wanting(o))
+		if got, flags := servers(t, p), p.Table()[0].Flags; got != "10.0.0.1:80*1 10.0.0.2:80*0" || flags != Sched1 {
+			t.Errorf("%s: %s, flags %#x", name, got, flags)
+		}
+	}
+}
+
 // anyOverrides draws overrides of the servers of anyServices.
 func anyOverrides(t *rapid.T) map[Place]Override {
 	out := map[Place]Override{}
