@@ -105,6 +105,7 @@ func (d *paperDaemon) stop() {
 //	drained SERVICE        the servers of the service that drain have left the table
 //	full SERVICE           what is wanted of servers of the service cannot be kept
 //	event NAME TO REASON   a router's transition happens
+//	forget                 the commands that were given so far
 //	asked [COMMAND…]       these commands were given
 func steer(ts *testscript.TestScript, _ bool, args []string) {
 	d := ts.Value(daemonKey{}).(*paperDaemon)
@@ -138,6 +139,8 @@ func steer(ts *testscript.TestScript, _ bool, args []string) {
 		d.journal.Append(api.Event{
 			At: apitest.Now, Kind: api.KindRouter, Name: args[1], From: "backup", To: args[2], Reason: args[3],
 		})
+	case "forget":
+		d.engine.Forget()
 	case "asked":
 		if got, want := strings.Join(d.engine.Asked(), ", "), strings.Join(args[1:], ", "); got != want {
 			ts.Fatalf("asked for %q, want %q", got, want)

@@ -25,53 +25,63 @@ const (
 
 func newDrainCommand(dial func() *api.Client) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "drain SERVICE ADDRESS",
+		Use:   "drain {SERVICE | --all-services} ADDRESS",
 		Short: "Give a server no new connections; those that it has go on",
 		Long: "Give a server no new connections, and let those that it has go on. Without connections, or when the service's\n" +
 			"drain_timeout is over, it leaves the kernel's table. It does not count for the quorum. \"enable\" takes this back.\n\n" +
 			"With --wait the command returns when the server has left the table, and fails when that takes longer.\n" +
 			"What is left at a drain_timeout is cut. With the scheduler dh, where a server cannot stay without new\n" +
 			"connections, its connections end at once.",
-		Args: cobra.ExactArgs(2),
 	}
-	asJSON, reason := addJSON(cmd), addReason(cmd)
+	asJSON, reason, all := addJSON(cmd), addReason(cmd), addAllServices(cmd)
 	wait := cmd.Flags().Duration("wait", 0, "return when it has no connections any more, and fail after `DURATION` (--wait alone: "+defaultWait+")")
 	cmd.Flags().Lookup("wait").NoOptDefVal = defaultWait
-	cmd.ValidArgsFunction = complete(dial, offerServers)
+	cmd.Args = overrideArgs(all, 2, nil)
+	cmd.ValidArgsFunction = offerTargets(dial, all)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c := dial()
 		defer c.Close()
-		out, err := c.Override(cmd.Context(), args[0], args[1], api.ServerPatch{State: api.ServerDraining, Reason: *reason})
-		if err != nil {
-			return err
-		}
-		if *wait <= 0 {
-			return printOverridden(cmd, out, *asJSON)
-		}
-		if !*asJSON {
-			if err := printOverridden(cmd, out, false); err != nil {
-				return err
+		done, failed := overrideEach(cmd.Context(), c, args, *all, api.ServerPatch{State: api.ServerDraining, Reason: *reason})
+		if *wait <= 0 || !*asJSON {
+			if err := printOverridden(cmd, done, *asJSON, *all); err != nil || *wait <= 0 {
+				return errors.Join(err, failed)
 			}
 		}
-		began := time.Now()
-		out.Server, err = waitDrained(cmd.Context(), c, out, *wait)
-		if err != nil {
-			return err
-		}
+		failed = errors.Join(failed, waitEach(cmd, c, done, *wait, *asJSON))
 		if *asJSON {
-			return printJSON(cmd, out)
+			return errors.Join(printOverriddenJSON(cmd, done, *all), failed)
 		}
-		return printText(cmd, fmt.Sprintf("it has left the table after %s\n", time.Since(began).Round(time.Second)))
+		return failed
 	}
 	return cmd
 }
 
+// waitEach waits for the servers, all of them within the time, and renews what is
+// known of them.
+func waitEach(cmd *cobra.Command, c *api.Client, done []api.Overridden, limit time.Duration, quiet bool) error {
+	began := time.Now()
+	var errs []error
+	for i := range done {
+		srv, err := waitDrained(cmd.Context(), c, done[i], began, limit)
+		done[i].Server = srv
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !quiet {
+			errs = append(errs, printText(cmd, fmt.Sprintf("server %s of service %s has left the table after %s\n",
+				srv.Address, done[i].Service, time.Since(began).Round(time.Second))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // waitDrained waits until a server that drains has left the table. A director that
 // is restarted meanwhile is waited for.
-func waitDrained(ctx context.Context, c *api.Client, out api.Overridden, limit time.Duration) (api.RealServer, error) {
+func waitDrained(ctx context.Context, c *api.Client, out api.Overridden, began time.Time, limit time.Duration) (api.RealServer, error) {
 	ctx, cancel := withSignals(ctx)
 	defer cancel()
-	end := time.Now().Add(limit)
+	end := began.Add(limit)
 	srv, seen := out.Server, time.Now()
 	what := fmt.Sprintf("server %s of service %s", srv.Address, out.Service)
 	for {

@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"baton/internal/check"
+	"baton/internal/pool"
 )
 
 // BenchmarkEngine measures what the balancer itself costs with 10,000 servers:
-// per verdict, and per second for the snapshot and the comparison.
+// per verdict, per command of an operator, and per second for the snapshot and the comparison.
 func BenchmarkEngine(b *testing.B) {
 	spec := webSpec(0)
 	for n := range 100 {
@@ -35,6 +36,16 @@ func BenchmarkEngine(b *testing.B) {
 		for i := range b.N {
 			bal.hear([]check.Verdict{{ID: id, Up: i%2 == 0, Changed: true}})
 			bal.apply(ctx, false)
+		}
+	})
+	b.Run("wish", func(b *testing.B) {
+		svc := spec.Services[50]
+		for i := range b.N {
+			w := Wishes{Hold: func(*pool.Service, *pool.Server) string { return "" }}
+			if i%2 == 0 {
+				w.Overrides = []Override{{Service: svc.Name, Server: svc.Servers[50].AddrPort(), State: Draining}}
+			}
+			bal.wish(ctx, w)
 		}
 	})
 	b.Run("publish", func(b *testing.B) {

@@ -110,7 +110,7 @@ func takeOut(t *testing.T, s *scene.Scene, r *scene.RealServer) {
 	defer cancel()
 	out, err := d.Baton(ctx, "server", "drain", "http", r.Name, "--reason", "rolling restart", "--wait=30s")
 	must(t, err)
-	if !strings.Contains(out, "is draining") || !strings.Contains(out, "it has left the table after") {
+	if !strings.Contains(out, "is draining") || !strings.Contains(out, "has left the table after") {
 		t.Errorf("baton server drain says\n%s", out)
 	}
 	must(t, notInTable(d, r))

@@ -68,6 +68,13 @@ func (e *Engine) Asked() []string {
 	return slices.Sorted(slices.Values(e.asked))
 }
 
+// Forget forgets which commands were given.
+func (e *Engine) Forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asked = nil
+}
+
 // By returns who asked last for an override.
 func (e *Engine) By() string {
 	e.mu.Lock()
@@ -140,6 +147,8 @@ func (e *Engine) override(c api.OverrideCommand) (notes []string) {
 			o := balancer.Override{Service: c.Service, Server: c.Server}
 			note := balancer.Note{By: "alice", At: Now, Reason: c.Reason}
 			switch c.State {
+			case api.ServerEnabled:
+				srv.State, srv.Drained, srv.InKernel = balancer.Up, false, true
 			case api.ServerDraining, api.ServerDisabled:
 				o.State, o.Stated = balancer.ServerState(c.State), note
 				srv.State, srv.Weight, srv.Reason = o.State, 0, o.String()
