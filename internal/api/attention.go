@@ -77,6 +77,12 @@ func (s Service) problems() (serious, strange []string) {
 	if s.Lacking != "" {
 		serious = append(serious, at+s.Lacking)
 	}
+	if s.Panic {
+		serious = append(serious, at+"panic: "+s.Reason)
+	}
+	if s.BackupsActive {
+		strange = append(strange, at+"its backups serve, because the other servers have not the quorum")
+	}
 	if s.Up {
 		down := 0
 		for _, srv := range s.Servers {

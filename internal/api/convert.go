@@ -106,8 +106,9 @@ func fromService(s balancer.ServiceStatus) Service {
 		Name: s.Name, Address: address, Protocol: protocol, Router: s.Router,
 		Scheduler: s.Scheduler, Forward: s.Forward.String(), SourceNAT: s.SourceNAT, Up: s.Up,
 		Quorum:         Quorum{Min: s.Quorum.Min, Hysteresis: s.Quorum.Hysteresis, Weight: s.Weight},
-		FallbackActive: s.FallbackActive,
-		Since:          s.Since.UTC(), Reason: s.Reason, Standby: s.Standby, Problem: s.Problem, Lacking: s.Lacking,
+		WeightFactor:   max(s.Factor, 1),
+		FallbackActive: s.FallbackActive, Panic: s.Panic, BackupsActive: s.BackupsServe,
+		Since: s.Since.UTC(), Reason: s.Reason, Standby: s.Standby, Problem: s.Problem, Lacking: s.Lacking,
 		Servers: make([]RealServer, len(s.Servers)),
 	}
 	for i, srv := range s.Servers {
@@ -126,6 +127,7 @@ func fromServer(s balancer.ServerStatus) RealServer {
 		Weight: s.Weight, ConfiguredWeight: s.ConfiguredWeight, Forward: s.Forward.String(),
 		InKernel: s.InKernel, Active: s.Active, Inactive: s.Inactive, Drained: s.Drained, DrainUntil: s.DrainUntil.UTC(),
 		Override: fromOverride(s.Override), Held: s.Held,
+		KernelWeight: s.KernelWeight, SlowStartPercent: s.Ramp, Backup: s.Backup, Kept: s.Kept,
 		Packets: Packets{
 			Connections: s.Stats.Connections, In: s.Stats.InPackets, Out: s.Stats.OutPackets,
 			InBytes: s.Stats.InBytes, OutBytes: s.Stats.OutBytes,
@@ -137,6 +139,9 @@ func fromServer(s balancer.ServerStatus) RealServer {
 		if c.Known {
 			out.Checks = append(out.Checks, fromCheck(c))
 		}
+	}
+	if s.Agent != nil && s.Agent.Known {
+		out.Agent = &Agent{Says: s.AgentSays.String(), Last: fromCheck(*s.Agent)}
 	}
 	out.Check = decisive(out.Checks)
 	return out

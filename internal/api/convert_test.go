@@ -254,3 +254,16 @@ func TestEventText(t *testing.T) {
 		}
 	}
 }
+
+// A service of which little is as on ordinary days.
+func TestMoodyService(t *testing.T) {
+	s := apitest.Snapshot()
+	s.Routers.Routers, s.Balancer.Services, s.Balancer.Foreign = nil, []balancer.ServiceStatus{apitest.Moody()}, nil
+	doc := api.FromSnapshot(s, apitest.Now)
+	b, err := json.MarshalIndent(doc.Services, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "moody.json", append(b, '\n'))
+	golden(t, "moody.txt", []byte(doc.Text(false)))
+}

@@ -94,6 +94,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		api.Quorum{},
 		api.RealServer{},
 		api.Packets{},
+		api.Agent{},
 		api.Track{},
 		api.Heartbeat{},
 		api.ConnectionSync{},

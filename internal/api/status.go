@@ -115,7 +115,10 @@ type Service struct {
 	Up             bool         `json:"up"`
 	Quorum         Quorum       `json:"quorum"`
 	FallbackActive bool         `json:"fallback_active"`
-	Fallback       *RealServer  `json:"fallback,omitempty"` // the server that serves while the quorum is lost
+	Panic          bool         `json:"panic,omitempty"`          // fewer servers are up than panic_threshold, and nobody is taken out
+	BackupsActive  bool         `json:"backups_active,omitempty"` // the servers with backup: true serve
+	Fallback       *RealServer  `json:"fallback,omitempty"`       // the server that serves while the quorum is lost
+	WeightFactor   uint32       `json:"weight_factor"`            // units of the kernel's weight in one unit of the configuration
 	Since          time.Time    `json:"since"`
 	Reason         string       `json:"reason"`
 	Standby        bool         `json:"standby,omitempty"` // not programmed here: its address is elsewhere, and ipvs has standby: cold
@@ -136,8 +139,12 @@ type RealServer struct {
 	Address          string    `json:"address"`
 	Name             string    `json:"name,omitempty"`
 	State            string    `json:"state"`  // checking, up, down, draining, disabled
-	Weight           uint32    `json:"weight"` // as in the kernel's table; 0 when not in it
+	Weight           uint32    `json:"weight"` // as in the kernel's table, in the units of the configuration, rounded up; 0 when not in it
 	ConfiguredWeight uint32    `json:"configured_weight"`
+	KernelWeight     uint32    `json:"kernel_weight"`                // as ipvsadm shows it: a multiple where parts of a unit are given
+	SlowStartPercent uint32    `json:"slow_start_percent,omitempty"` // of its weight, that a slow start has reached
+	Backup           bool      `json:"backup,omitempty"`             // serves only while the others have not the quorum
+	Kept             bool      `json:"kept,omitempty"`               // fails and serves on, because the service panics
 	Forward          string    `json:"forward"`
 	InKernel         bool      `json:"in_kernel"`
 	Active           uint32    `json:"active"`
@@ -149,6 +156,7 @@ type RealServer struct {
 	Packets          Packets   `json:"packets"`
 	Check            *Check    `json:"check"`  // the one that decides; null: no result yet, or no check
 	Checks           []Check   `json:"checks"` // those with a result
+	Agent            *Agent    `json:"agent,omitempty"`
 	Since            time.Time `json:"since"`
 	Reason           string    `json:"reason"`
 }
@@ -174,6 +182,12 @@ type Check struct {
 	TookMS    float64   `json:"took_ms"`
 	Successes int       `json:"successes"` // in a row
 	Failures  int       `json:"failures"`  // in a row
+}
+
+// Agent is what the agent of a server has said (HAProxy's agent-check protocol).
+type Agent struct {
+	Says string `json:"says"` // all that holds of it, such as "ready up 75%"
+	Last Check  `json:"last"` // when it was asked last; up: it was understood
 }
 
 // ForeignService is a service in the kernel that the configuration does not name

@@ -132,7 +132,13 @@ func (p *printer) service(s Service, at time.Time) {
 	if s.Standby {
 		p.line("  not programmed here: standby")
 	}
-	if !s.Up && s.Reason != "" {
+	if s.Panic {
+		p.line("  ", p.paint("panic", bad), ": ", s.Reason)
+	}
+	if s.BackupsActive {
+		p.line("  ", p.paint("its backups serve", warn))
+	}
+	if !s.Up && s.Reason != "" && !s.Panic {
 		p.line("  ", s.Reason)
 	}
 	if len(s.Servers) == 0 && s.Fallback == nil {
@@ -190,12 +196,24 @@ func (s RealServer) row(of Service, at time.Time) []cell {
 	if !s.DrainUntil.IsZero() {
 		detail += fmt.Sprintf("; taken out in %s at the latest", age(s.DrainUntil, at))
 	}
+	if s.Agent != nil && s.Agent.Last.Failures == 0 && s.Agent.Says != "nothing" {
+		detail += "; its agent says " + s.Agent.Says
+	}
+	if s.SlowStartPercent > 0 {
+		detail += fmt.Sprintf("; starts slowly, at %d %%", s.SlowStartPercent)
+	}
+	if s.Kept {
+		detail += "; it serves on"
+	}
+	if s.Backup {
+		detail += "; a backup"
+	}
 	share := s.ConfiguredWeight
 	if o := s.Override; o != nil && o.Weight != nil {
 		share = *o.Weight
 	}
 	weight := plain
-	if s.State == "up" && s.Weight != share {
+	if s.State == "up" && uint64(s.KernelWeight) != uint64(share)*uint64(of.WeightFactor) {
 		weight = warn // it works and does not get its share
 	}
 	return []cell{
@@ -203,7 +221,7 @@ func (s RealServer) row(of Service, at time.Time) []cell {
 		{s.Name, plain, false},
 		{s.State, style, false},
 		{forward, plain, false},
-		{s.weightText(), weight, true},
+		{s.weightText(of), weight, true},
 		{number(s.Active), plain, true},
 		{number(s.Inactive), plain, true},
 		{code, plain, false},
@@ -213,9 +231,14 @@ func (s RealServer) row(of Service, at time.Time) []cell {
 	}
 }
 
-func (s RealServer) weightText() string {
+// weightText is the weight, with the parts of it that a slow start or an agent
+// leaves.
+func (s RealServer) weightText(of Service) string {
 	text := number(s.Weight)
-	if s.Weight != s.ConfiguredWeight {
+	if f := of.WeightFactor; f > 1 {
+		text = strings.TrimRight(strings.TrimRight(strconv.FormatFloat(float64(s.KernelWeight)/float64(f), 'f', 2, 64), "0"), ".")
+	}
+	if text != number(s.ConfiguredWeight) {
 		text += " of " + number(s.ConfiguredWeight)
 	}
 	return text

@@ -108,13 +108,31 @@ func (b *book) enter(p *page, st *pool.ServiceState, now time.Time) (out []Trans
 			})
 		}
 	}
-	if p.state != nil && p.state.Up != st.Up {
-		p.since = now
-		out = append(out, Transition{
-			At: now, Service: st.Spec.Name, From: upOrDown(p.state.Up), To: upOrDown(st.Up), Reason: st.Reason,
-		})
+	if p.state != nil {
+		moves := p.moves(st)
+		if p.state.Up != st.Up {
+			p.since = now
+		}
+		for i := range moves {
+			moves[i].At, moves[i].Service, moves[i].Reason = now, st.Spec.Name, st.Reason
+		}
+		out = append(out, moves...)
 	}
 	p.state, p.servers, p.shown = st, servers, nil
+	return out
+}
+
+// moves returns what of a service itself has changed.
+func (p *page) moves(st *pool.ServiceState) (out []Transition) {
+	if p.state.Panic != st.Panic {
+		out = append(out, Transition{From: panicOrNormal(p.state.Panic), To: panicOrNormal(st.Panic)})
+	}
+	if p.state.BackupsServe != st.BackupsServe {
+		out = append(out, Transition{From: whoServes(p.state.BackupsServe), To: whoServes(st.BackupsServe)})
+	}
+	if p.state.Up != st.Up {
+		out = append(out, Transition{From: upOrDown(p.state.Up), To: upOrDown(st.Up)})
+	}
 	return out
 }
 
@@ -141,6 +159,28 @@ func (b *book) stated(srv *pool.ServerState) string {
 	return srv.Reason + ": " + strings.Join(said, "; ")
 }
 
+// The words of the transitions of a service that are not up and down.
+const (
+	Panicking = "panic"
+	normal    = "normal"
+	onBackups = "backups"
+	primaries = "primaries"
+)
+
+func panicOrNormal(panics bool) string {
+	if panics {
+		return Panicking
+	}
+	return normal
+}
+
+func whoServes(backups bool) string {
+	if backups {
+		return onBackups
+	}
+	return primaries
+}
+
 func upOrDown(up bool) string {
 	if up {
 		return string(Up)
@@ -151,11 +191,14 @@ func upOrDown(up bool) string {
 // log writes one line about the transition.
 func (t Transition) log(log *slog.Logger) {
 	level := slog.LevelInfo
-	if t.To == string(Down) {
+	if t.To == string(Down) || t.To == Panicking || t.To == onBackups {
 		level = slog.LevelWarn
 	}
 	attrs := []any{"service", t.Service}
 	what := "service is " + t.To
+	if t.To == onBackups || t.To == primaries {
+		what = "service is served by its " + t.To
+	}
 	if t.Server != "" {
 		attrs = append(attrs, "server", t.Server)
 		what = "server is " + t.To

@@ -63,7 +63,7 @@ type engine struct {
 
 // agenda says when what has to be done; the zero time is never.
 type agenda struct {
-	change, resync, open, publish time.Time
+	change, resync, open, publish, ramp time.Time
 
 	latest time.Time // a resync cannot be put off any more
 }
@@ -71,7 +71,7 @@ type agenda struct {
 // earliest returns the first of the times; there always is one.
 func (a agenda) earliest() time.Time {
 	first := a.publish
-	for _, t := range []time.Time{a.change, a.resync, a.open} {
+	for _, t := range []time.Time{a.change, a.resync, a.open, a.ramp} {
 		if !t.IsZero() && t.Before(first) {
 			first = t
 		}
@@ -186,15 +186,20 @@ func (e *engine) loop(ctx, work context.Context) *command {
 
 // hear takes verdicts into the pool and has the table changed soon.
 func (e *engine) hear(verdicts []check.Verdict) {
-	changed := false
+	changed := e.pool.Advance(time.Now())
 	for _, v := range verdicts {
-		id := pool.CheckID(v.ID)
-		e.book.results[id] = v.Result
-		changed = e.pool.Set(id, v.Up) || changed
+		changed = e.tellPool(v) || changed
 	}
-	if changed && e.agenda.change.IsZero() {
-		// Never busy for more than half of the time, however large the table
-		// and however many servers change.
+	e.planRamp(time.Now())
+	if changed {
+		e.changed()
+	}
+}
+
+// changed has the table written soon. Never busy for more than half of the time,
+// however large the table and however many servers change.
+func (e *engine) changed() {
+	if e.agenda.change.IsZero() {
 		e.agenda.change = time.Now().Add(max(settle, e.expense))
 	}
 }
@@ -226,6 +231,8 @@ func (e *engine) work(ctx context.Context) {
 		e.apply(ctx, true)
 	case isDue(e.agenda.change, now):
 		e.apply(ctx, false)
+	case isDue(e.agenda.ramp, now):
+		e.ramp(now)
 	case isDue(e.agenda.publish, now):
 		e.drain(now)
 		e.note()
@@ -254,6 +261,7 @@ func (e *engine) reload(ctx context.Context, spec Spec) {
 	}
 	old := e.spec
 	e.spec = spec
+	e.pool.Advance(time.Now())
 	e.hold()
 	e.pool.Override(e.wishes.forPool()) // before the servers come that it concerns
 	e.pool.Reconfigure(spec.Services)
@@ -272,8 +280,7 @@ func (e *engine) reload(ctx context.Context, spec Spec) {
 func (e *engine) recall() {
 	for id := range e.jobs {
 		if st, ok := e.b.options.Runner.Status(string(id)); ok && st.Known {
-			e.book.results[id] = st.Last
-			e.pool.Set(id, st.Up)
+			e.tellPool(st.Verdict)
 		}
 	}
 }

@@ -25,6 +25,7 @@ func (s ServiceStatus) Explain() []string {
 		out = append(out, "The kernel misses something that it needs: "+s.Lacking)
 	}
 	out = append(out, s.census())
+	out = append(out, s.posture()...)
 	switch {
 	case s.Standby:
 		out = append(out, s.standby())
@@ -90,6 +91,7 @@ func (s ServerStatus) Explain(service ServiceStatus, past Past) []string {
 		s.Address, service.Name, s.State, when(s.Since), s.Reason)}
 	out = append(out, s.explainWishes(service)...)
 	out = append(out, s.traffic(service))
+	out = append(out, s.weighing(service)...)
 	for _, c := range s.Checks {
 		out = append(out, c.explain(s.State))
 		out = append(out, recalled(past(c.ID))...)
@@ -244,8 +246,11 @@ func count(n int, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}
-	if word == "success" || word == "more success" {
+	switch word {
+	case "success", "more success":
 		return fmt.Sprintf("%d %ses", n, word)
+	case "try":
+		return fmt.Sprintf("%d tries", n)
 	}
 	return fmt.Sprintf("%d %ss", n, word)
 }

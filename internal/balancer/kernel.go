@@ -119,6 +119,7 @@ func (e *engine) setLacking(lacking map[pool.Key]error) {
 func (e *engine) apply(ctx context.Context, full bool) {
 	start := time.Now()
 	e.agenda.change = time.Time{}
+	e.planRamp(start)
 	e.note()
 	refusals := len(e.view.failed)
 	if e.table != nil {

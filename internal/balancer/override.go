@@ -86,6 +86,7 @@ type wishes struct {
 // wish puts other wishes into force.
 func (e *engine) wish(ctx context.Context, w Wishes) {
 	e.setWishes(w)
+	e.pool.Advance(time.Now()) // who is enabled starts slowly from now on
 	if e.pool.Override(e.wishes.forPool()) {
 		e.apply(ctx, false)
 	}

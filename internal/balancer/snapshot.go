@@ -77,6 +77,11 @@ func (e *engine) service(p *page) ServiceStatus {
 		Quorum:         spec.Quorum,
 		Weight:         st.Weight,
 		FallbackActive: st.FallbackActive,
+		Panic:          st.Panic,
+		PanicThreshold: spec.PanicThreshold,
+		BackupsServe:   st.BackupsServe,
+		SlowStart:      spec.SlowStart,
+		Factor:         st.Factor,
 		Since:          p.since,
 		Reason:         st.Reason,
 		Standby:        e.standby(spec),
@@ -86,14 +91,14 @@ func (e *engine) service(p *page) ServiceStatus {
 	}
 	for i, srv := range st.All() {
 		l := p.servers[srv.Spec.AddrPort()]
-		out.Servers[i] = e.server(spec, srv)
+		out.Servers[i] = e.server(st, srv)
 		at := pool.Place{Service: spec.Name, Server: srv.Spec.AddrPort()}
 		out.Servers[i].Override, out.Servers[i].Held = e.wishes.overrides[at], e.wishes.held[at]
 		out.Servers[i].Since, out.Servers[i].Reason = l.since, l.reason
 	}
 	if spec.Fallback != nil {
 		out.Fallback = spec.Fallback.AddrPort()
-		f := e.server(spec, &st.Fallback)
+		f := e.server(st, &st.Fallback)
 		f.Since, f.Reason = p.since, e.book.reason(&st.Fallback)
 		out.FallbackServer = &f
 	}
@@ -130,12 +135,20 @@ var serverStates = map[pool.State]ServerState{
 	pool.Disabled: Disabled,
 }
 
-func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStatus {
+func (e *engine) server(of *pool.ServiceState, srv *pool.ServerState) ServerStatus {
+	service := of.Spec
 	out := ServerStatus{
 		Name:             srv.Spec.Name,
 		Address:          srv.Spec.AddrPort(),
 		State:            serverStates[srv.State],
 		ConfiguredWeight: srv.Spec.Weight,
+		EffectiveWeight:  srv.Effective,
+		Said:             srv.Said,
+		Ramp:             srv.Ramp,
+		RampUntil:        srv.RampUntil,
+		Backup:           srv.Spec.Backup,
+		Spare:            srv.Spare,
+		Kept:             srv.Held,
 		Forward:          srv.Spec.Forward,
 		Drained:          srv.State == pool.Draining && !srv.InTable && e.table != nil,
 		DrainUntil:       e.deadline(service, srv),
@@ -143,8 +156,16 @@ func (e *engine) server(service *pool.Service, srv *pool.ServerState) ServerStat
 	for _, k := range service.Keys {
 		e.inKernel(&out, k, srv.Spec.At(k))
 	}
+	out.Weight = (out.KernelWeight + of.Factor - 1) / of.Factor
 	for _, id := range srv.Spec.Checks {
 		out.Checks = append(out.Checks, e.check(id))
+	}
+	if id := srv.Spec.Agent; id != "" {
+		agent := e.check(id)
+		out.Agent = &agent
+		if st, ok := e.b.options.Runner.Status(string(id)); ok {
+			out.AgentSays = st.Verdict.Word
+		}
 	}
 	return out
 }
@@ -179,7 +200,7 @@ func (e *engine) inKernel(out *ServerStatus, k pool.Key, want pool.RealServer) {
 		}
 	}
 	if found != nil {
-		out.InKernel, out.Weight = true, found.Weight
+		out.InKernel, out.KernelWeight = true, found.Weight
 	}
 }
 

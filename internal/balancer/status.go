@@ -52,6 +52,14 @@ type ServiceStatus struct {
 	Quorum         pool.Quorum
 	Weight         uint64 // of the live servers
 	FallbackActive bool
+	// Panic: fewer servers are up than PanicThreshold percent, and no check takes one
+	// out any more. A threshold of 0 is none.
+	Panic          bool
+	PanicThreshold uint8
+	BackupsServe   bool          // for the other servers have not the quorum
+	SlowStart      time.Duration // of a server that comes up; 0: none
+	// Factor is how many units of the kernel's weight one configured unit is.
+	Factor         uint32
 	Fallback       netip.AddrPort // invalid: none
 	FallbackServer *ServerStatus  // nil: none
 	Since          time.Time
@@ -71,8 +79,16 @@ type ServerStatus struct {
 	Name             string
 	Address          netip.AddrPort
 	State            ServerState
-	Weight           uint32 // as in the kernel's table; 0 when not in it
+	Weight           uint32 // as in the kernel's table, in configured units, parts of one counting as one; 0 when not in it
+	KernelWeight     uint32 // as in the kernel's table; see Factor
 	ConfiguredWeight uint32
+	EffectiveWeight  uint32       // that it has while it gets clients, in configured units, but for a slow start
+	Said             pool.Verdict // what its checks and its agent say of that
+	Ramp             uint32       // percentage of its weight that a slow start has reached; 0: none is under way
+	RampUntil        time.Time
+	Backup           bool // it serves only while the others have not the quorum
+	Spare            bool // a live backup that does not serve
+	Kept             bool // it fails and serves on: its service panics
 	Forward          pool.Forward
 	InKernel         bool
 	Active, Inactive uint32
@@ -87,6 +103,8 @@ type ServerStatus struct {
 	Since      time.Time
 	Reason     string
 	Checks     []CheckStatus
+	Agent      *CheckStatus // nil: none
+	AgentSays  check.Word   // in all
 }
 
 // Stats are the kernel's counters of a server, since it was added.

@@ -9,60 +9,62 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"baton/internal/program"
 )
 
 // probeExec runs the program and makes a verdict of its exit status and output.
 func probeExec(ctx context.Context, s Spec) Result {
-	p := program{args: s.Exec.expand(s), user: s.Exec.User}
-	if len(p.args) == 0 || !filepath.IsAbs(p.args[0]) {
+	p := program.Program{Args: s.Exec.expand(s), User: s.Exec.User}
+	if len(p.Args) == 0 || !filepath.IsAbs(p.Args[0]) {
 		return result("", "", failf(EXERR, "the command has to begin with an absolute path"))
 	}
-	end, err := p.run(ctx)
+	end, err := p.Run(ctx)
 	if err != nil {
-		return result("", "", failf(EXERR, "this host cannot run %s: %s", p.args[0], err))
+		return result("", "", failf(EXERR, "this host cannot run %s: %s", p.Args[0], err))
 	}
-	r := s.Exec.judge(end, p.args[0], s.Timeout)
-	r.At = end.at
+	r := s.Exec.judge(end, p.Args[0], s.Timeout)
+	r.At = end.At
 	return r
 }
 
 // judge makes a verdict of how a program ended.
-func (e *Exec) judge(end ending, name string, timeout time.Duration) Result {
-	status := end.status
-	up := status == 0 || e.WeightFromExit && status >= 2 && end.signal == 0
+func (e *Exec) judge(end program.Ending, name string, timeout time.Duration) Result {
+	status := end.Status
+	up := status == 0 || e.WeightFromExit && status >= 2 && end.Signal == 0
 	switch {
-	case end.busy:
+	case end.Busy:
 		return Result{Code: EXTOUT, Detail: name + " still hangs since an earlier run, although it was killed; it is not started again before it has ended"}
-	case end.late:
-		return Result{Code: EXTOUT, Detail: fmt.Sprintf("%s did not end within %s and was killed%s", name, span(timeout), end.said())}
-	case end.signal != 0:
-		return Result{Code: EXERR, Detail: fmt.Sprintf("%s was ended by signal %d (%s)%s", name, end.signal, end.signal, end.said())}
+	case end.Late:
+		return Result{Code: EXTOUT, Detail: fmt.Sprintf("%s did not end within %s and was killed%s", name, span(timeout), said(end))}
+	case end.Signal != 0:
+		return Result{Code: EXERR, Detail: fmt.Sprintf("%s was ended by signal %d (%s)%s", name, end.Signal, end.Signal, said(end))}
 	case !up:
-		return Result{Code: EXERR, Detail: fmt.Sprintf("%s ended with exit status %d%s", name, status, end.said())}
+		return Result{Code: EXERR, Detail: fmt.Sprintf("%s ended with exit status %d%s", name, status, said(end))}
 	}
-	if wrong := e.mismatch(end.stdout); wrong != "" {
+	if wrong := e.mismatch(end.Stdout); wrong != "" {
 		return Result{Code: EXERR, Detail: name + " " + wrong}
 	}
 	if status == 0 {
-		return Result{Code: EXOK, Detail: fmt.Sprintf("%s ended with exit status 0%s", name, end.said())}
+		return Result{Code: EXOK, Detail: fmt.Sprintf("%s ended with exit status 0%s", name, said(end))}
 	}
 	weight := uint32(status - 2)
 	return Result{
-		Code: EXOK, Detail: fmt.Sprintf("%s ended with exit status %d: weight %d%s", name, status, weight, end.said()),
+		Code: EXOK, Detail: fmt.Sprintf("%s ended with exit status %d: weight %d%s", name, status, weight, said(end)),
 		Weighted: true, Weight: weight,
 	}
 }
 
 // mismatch holds the output against what is expected.
-func (e *Exec) mismatch(stdout excerpt) string {
+func (e *Exec) mismatch(stdout program.Excerpt) string {
 	if e.Expect == "" {
 		return ""
 	}
-	got := bytes.TrimSpace(stdout.kept)
+	got := bytes.TrimSpace(stdout.Kept)
 	switch want := strings.TrimSpace(e.Expect); {
 	case len(got) == 0:
 		return fmt.Sprintf("wrote nothing, expected %s", quote([]byte(want)))
-	case string(got) != want || stdout.cut:
+	case string(got) != want || stdout.Cut:
 		return fmt.Sprintf("wrote %s, expected %s", quote(got), quote([]byte(want)))
 	}
 	return ""
@@ -70,11 +72,11 @@ func (e *Exec) mismatch(stdout excerpt) string {
 
 // said quotes what the program wrote, as the end of a sentence: where it
 // complained, the last line of that, otherwise the first line of the rest.
-func (e ending) said() string {
-	lines := bytes.Split(bytes.TrimSpace(e.stderr.kept), []byte("\n"))
+func said(e program.Ending) string {
+	lines := bytes.Split(bytes.TrimSpace(e.Stderr.Kept), []byte("\n"))
 	line := bytes.TrimSpace(lines[len(lines)-1])
 	if len(line) == 0 {
-		line, _, _ = bytes.Cut(bytes.TrimSpace(e.stdout.kept), []byte("\n"))
+		line, _, _ = bytes.Cut(bytes.TrimSpace(e.Stdout.Kept), []byte("\n"))
 	}
 	if len(line) == 0 {
 		return ""

@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -16,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"baton/internal/program"
 	"baton/test/lab"
 )
 
@@ -255,7 +255,7 @@ func TestExecTimeout(t *testing.T) {
 				t.Errorf("does not say what the program said: %s", r.Detail)
 			}
 			// What the killing took is not the program's time; see Runner.stalled.
-			if took := time.Since(start); r.Took > s.Timeout+50*time.Millisecond && r.Took > took-10*time.Millisecond || took > s.Timeout+killGrace+margin {
+			if took := time.Since(start); r.Took > s.Timeout+50*time.Millisecond && r.Took > took-10*time.Millisecond || took > s.Timeout+program.KillGrace+margin {
 				t.Errorf("took %s, by itself %s; timeout %s", took, r.Took, s.Timeout)
 			}
 			gone(t, pids(t, file, tt.processes))
@@ -334,31 +334,4 @@ func TestExecReplacedScript(t *testing.T) {
 		f.Close()
 	}()
 	holdAgainst(t, execOf(Exec{Command: []string{path}}), EXOK, "")
-}
-
-// A program that the kernel holds in spite of SIGKILL is not started again on
-// top of that.
-func TestExecHanging(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "runs")
-	path := script(t, "echo run >>"+file)
-	s := execOf(Exec{Command: []string{path}})
-	p := program{args: []string{path}}
-	cmd, err := p.start(context.Background(), new(ending))
-	if err != nil {
-		t.Fatal(err)
-	}
-	held := make(chan struct{})
-	hanging.add(p.user+"\x00"+path, cmd, held)
-	holdAgainst(t, s, EXTOUT, "still hangs since an earlier run")
-	close(held)
-	lab.Eventually(t, 10*time.Second, func() error {
-		if r := Probe(context.Background(), s); r.Code != EXOK {
-			return errors.New(r.Detail)
-		}
-		return nil
-	})
-	text, err := os.ReadFile(file)
-	if n := strings.Count(string(text), "run"); n != 2 || err != nil {
-		t.Errorf("ran %d times, want 2 (%v)", n, err)
-	}
 }

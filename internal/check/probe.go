@@ -15,7 +15,7 @@ import (
 // Probe does what the spec says, once, and returns within the spec's timeout (or
 // earlier, when ctx ends), whatever the target does. Nothing of it is left
 // behind: no goroutine, no connection, no process. A program that has to be
-// killed may take [killGrace] longer to go; that is not part of Result.Took.
+// killed may take [program.KillGrace] longer to go; that is not part of Result.Took.
 func Probe(ctx context.Context, s Spec) Result {
 	start := time.Now()
 	if s.Timeout <= 0 {
@@ -58,6 +58,8 @@ func (s Spec) probe(ctx context.Context) Result {
 		return result(probePing(ctx, s))
 	case s.File != nil:
 		return probeFile(ctx, s)
+	case s.Agent != nil:
+		return probeAgent(ctx, s)
 	}
 	return result("", "", failf(L7RSP, "the check names no kind"))
 }

@@ -12,6 +12,7 @@ type job struct {
 	id   string
 	kind string
 	tally
+	wish wish
 
 	due    time.Time          // of the next start
 	place  int                // in the queue; -1: not in it

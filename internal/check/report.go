@@ -18,6 +18,7 @@ type JobStatus struct {
 	Failures  int       // in a row
 	Running   bool      // just now
 	Next      time.Time // the next start, or while running the present one
+	Verdict   Verdict   // as it was told last; only where Known
 }
 
 // Status returns what is known of a job.
@@ -31,6 +32,7 @@ func (r *Runner) Status(id string) (JobStatus, bool) {
 	return JobStatus{
 		Job: j.Job, Known: j.known, Up: j.up || j.assumed, Assumed: j.assumed, Last: j.last,
 		Successes: j.successes, Failures: j.failures, Running: j.cancel != nil || j.polled, Next: j.due,
+		Verdict: j.verdict(j.last, false),
 	}, true
 }
 

@@ -188,14 +188,15 @@ func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
 	j.excused = false
 	j.last = res
 	j.history.add(&r.sayings, res)
-	if res.Code.OK() {
+	if res.works() {
 		j.good = j.start
 	}
-	changed := j.add(res.Code.OK(), j.Schedule)
+	changed := j.add(res.works(), j.Schedule)
+	changed = j.wish.heed(&res, j.up) || changed
 	r.counts[countKey{j.kind, res.Code}]++
 	j.due = j.next(time.Now())
 	r.queue.add(j)
-	return Verdict{ID: j.id, Up: j.up, Changed: changed, Result: res}, j.known, true
+	return j.verdict(res, changed), j.known, true
 }
 
 // stalled reports whether a failure tells of this host and not of the target: it
@@ -207,7 +208,7 @@ func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
 // busy are some 60 ms late at most.
 func (r *Runner) stalled(j *job, res Result) bool {
 	timeout := j.Spec.Timeout
-	if res.Code.OK() || j.excused || timeout <= 0 {
+	if res.works() || j.excused || timeout <= 0 {
 		return false
 	}
 	return res.Took > timeout+100*time.Millisecond

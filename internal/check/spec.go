@@ -32,6 +32,8 @@ type Spec struct {
 	Exec *Exec `json:",omitempty"`
 	Ping *Ping `json:",omitempty"`
 	File *File `json:",omitempty"`
+
+	Agent *Agent `json:",omitempty"`
 }
 
 // TCP is a check that connects, and where asked sends and expects bytes.
@@ -208,6 +210,8 @@ func (s Spec) Kind() string {
 		return "ping"
 	case s.File != nil:
 		return "file"
+	case s.Agent != nil:
+		return "agent"
 	}
 	return "none"
 }
@@ -268,12 +272,23 @@ type Result struct {
 	// of the configured one. See [Exec] and [File].
 	Weighted bool   `json:",omitempty"`
 	Weight   uint32 `json:",omitempty"`
+
+	Word *Word `json:",omitempty"` // of an agent that was understood
 }
 
-// Verdict is what the runner makes of a job's results.
+// works reports whether the result is a success.
+func (r *Result) works() bool { return r.Code.OK() || r.Word != nil }
+
+// Verdict is what the runner makes of a job's results. Rise and Fall decide whether
+// the target is up; weights and an agent's word count at once.
 type Verdict struct {
 	ID      string // the job's
 	Up      bool
-	Changed bool // differs from the last verdict, or is the first
+	Changed bool // differs from the last one in what it says, or is the first
 	Result  Result
+
+	// Weighted: the target is up and should have this Weight; see [Result].
+	Weighted bool
+	Weight   uint32
+	Word     Word // of an agent: all that it has said and not taken back
 }

@@ -35,6 +35,7 @@ type Config struct {
 	ConnectionSync []ConnectionSync    // in the order of the routers; all the same but for the router
 	Balancer       balancer.Spec       // services in the order of the file
 	Sysctls        Sysctls
+	QuorumCommands []QuorumCommands `json:",omitempty"` // of the services that have some, in the order of the file
 
 	Warnings []Warning // by position
 }
@@ -50,6 +51,13 @@ type ConnectionSync struct {
 	TTL       uint8
 	MaxLen    uint16 // bytes of one message; 0: the kernel's default
 	Timing    SyncTiming
+}
+
+// QuorumCommands are run, as the program and its arguments, when a service gains
+// its quorum and when it loses it; nil: nothing is.
+type QuorumCommands struct {
+	Service  string
+	Up, Down []string
 }
 
 // SyncTiming says when a connection is told to the other directors, in the terms

@@ -67,7 +67,7 @@ func (b *builder) isProbe(c *block[rawCheck]) bool {
 
 // checkKinds are the keys that name a kind, in the order of the documentation.
 var checkKinds = []string{
-	"tcp", "http", "https", "tls", "dns", "smtp", "udp", "ping", "grpc", "exec",
+	"tcp", "http", "https", "tls", "dns", "smtp", "udp", "ping", "grpc", "exec", "file",
 	"ftp", "imap", "pop3", "nntp", "ldap", "mysql", "postgresql", "redis", "ntp", "radius", "sip", "none",
 }
 
@@ -75,7 +75,7 @@ var checkKinds = []string{
 // goes without [fields].
 func (c *rawCheck) kinds() (kinds []string) {
 	for i, set := range [...]bool{
-		c.TCP.set, c.HTTP.set, c.HTTPS.set, c.TLS.set, c.DNS.set, c.SMTP.set, c.UDP.set, c.Ping.set, c.GRPC.set, c.Exec.set,
+		c.TCP.set, c.HTTP.set, c.HTTPS.set, c.TLS.set, c.DNS.set, c.SMTP.set, c.UDP.set, c.Ping.set, c.GRPC.set, c.Exec.set, c.File.set,
 		c.FTP.set, c.IMAP.set, c.POP3.set, c.NNTP.set, c.LDAP.set, c.MySQL.set, c.PostgreSQL.set, c.Redis.set, c.NTP.set, c.RADIUS.set, c.SIP.set, c.None.set,
 	} {
 		if set {
@@ -159,6 +159,8 @@ func (b *builder) target(s *service, c *block[rawCheck], server built) (netip.Ad
 		b.add(to.Source.at, "source: %s is of another family than %s, which is to be checked", to.Source.v, addr)
 	}
 	switch {
+	case c.v.File.set:
+		return netip.AddrPort{}, true
 	case c.v.Ping.set:
 		return netip.AddrPortFrom(addr, 0), true
 	case c.v.Exec.set: // which may not want a port
@@ -178,6 +180,8 @@ func (b *builder) checkConnect(c *rawCheck) {
 		at, set := v.isSet()
 		switch {
 		case !set:
+		case c.File.set:
+			b.add(at, "%s: a check of kind file connects to nothing", r.key)
 		case c.Ping.set && r.key == "port":
 			b.add(at, "port: a ping has no port")
 		case c.Exec.set && r.key != "address" && r.key != "port":

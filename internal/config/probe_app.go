@@ -35,7 +35,7 @@ func (b *builder) udpOf(r *rawUDP) *check.UDP {
 }
 
 func (b *builder) execOf(r *rawExec) *check.Exec {
-	out := &check.Exec{User: string(r.User.v), Expect: string(r.Expect.v)}
+	out := &check.Exec{User: string(r.User.v), Expect: string(r.Expect.v), WeightFromExit: bool(r.WeightFromExit.v)}
 	for i := range r.Command.items {
 		arg := &r.Command.items[i]
 		switch {

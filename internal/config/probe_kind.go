@@ -35,6 +35,8 @@ func (b *builder) specOf(c *rawCheck) check.Spec {
 		out.GRPC = &check.GRPC{Service: string(c.GRPC.v.Service.v), TLS: b.tlsOf(&c.GRPC.v.TLS)}
 	case c.Exec.set:
 		out.Exec = b.execOf(&c.Exec.v)
+	case c.File.set:
+		out.File = &check.File{Path: string(c.File.v.Path.v)}
 	default:
 		out.Talk = b.talkOf(c)
 	}

@@ -21,6 +21,7 @@ type rawCheck struct {
 	Ping       block[rawPing]       `key:"ping"`
 	GRPC       block[rawGRPC]       `key:"grpc"`
 	Exec       block[rawExec]       `key:"exec"`
+	File       block[rawNumberFile] `key:"file"`
 	FTP        block[rawFTP]        `key:"ftp"`
 	IMAP       block[rawIMAP]       `key:"imap"`
 	POP3       block[rawPOP3]       `key:"pop3"`

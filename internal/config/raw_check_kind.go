@@ -31,9 +31,14 @@ type rawGRPC struct {
 }
 
 type rawExec struct {
-	Command list[value[text]] `key:"command" required:"yes"`
-	User    value[name]       `key:"user"`
-	Expect  value[text]       `key:"expect"`
+	Command        list[value[text]] `key:"command" required:"yes"`
+	User           value[name]       `key:"user"`
+	Expect         value[text]       `key:"expect"`
+	WeightFromExit value[boolean]    `key:"weight_from_exit" default:"false"`
+}
+
+type rawNumberFile struct {
+	Path value[path] `key:"path" required:"yes"`
 }
 
 // rawGreeting is the kind of a protocol whose server speaks first, and that may
@@ -83,6 +88,7 @@ func (rawUDP) kind() string        { return "udp" }
 func (rawPing) kind() string       { return "ping" }
 func (rawGRPC) kind() string       { return "grpc" }
 func (rawExec) kind() string       { return "exec" }
+func (rawNumberFile) kind() string { return "file check" }
 func (rawFTP) kind() string        { return "ftp" }
 func (rawIMAP) kind() string       { return "imap" }
 func (rawPOP3) kind() string       { return "pop3" }

@@ -19,6 +19,9 @@ type rawService struct {
 	OnFailure   value[word]            `key:"on_failure" oneof:"remove quiesce" default:"remove"`
 	Admit       value[word]            `key:"admit" oneof:"checked at-once" default:"checked"`
 	Drain       value[span]            `key:"drain_timeout" range:"0s..24h" default:"0s"`
+	SlowStart   value[span]            `key:"slow_start" range:"0s..24h" default:"0s"`
+	Panic       value[percent]         `key:"panic_threshold" range:"0..100" default:"0"`
+	Agent       block[rawAgent]        `key:"agent"`
 	Check       some[block[rawCheck]]  `key:"check"`
 	Servers     list[block[rawServer]] `key:"servers" required:"yes"`
 }
@@ -31,7 +34,28 @@ type rawPersistence struct {
 type rawQuorum struct {
 	Min        value[number] `key:"min" range:"1..1000000000000" default:"1"`
 	Hysteresis value[number] `key:"hysteresis" range:"0..1000000000000" default:"0"`
+
+	Up   list[value[text]] `key:"up"`
+	Down list[value[text]] `key:"down"`
 }
+
+// rawAgent is what asks the servers how they want to be used; "none" switches off
+// an inherited one.
+type rawAgent struct {
+	Port     value[number] `key:"port" range:"1..65535"`
+	Interval value[span]   `key:"interval" range:"100ms..1h" default:"2s"`
+	Timeout  value[span]   `key:"timeout" range:"1ms..1h" default:"1s"`
+	Send     value[text]   `key:"send"`
+
+	none bool
+}
+
+func (a *rawAgent) decodeShort(_ *problems, _ *rule, n *node) bool {
+	a.none = n.text == "none"
+	return a.none
+}
+
+func (*rawAgent) shortForm() string { return "none, or a mapping such as {port: 8078}" }
 
 // rawServer is a real server; its short form is the address alone.
 type rawServer struct {
@@ -42,6 +66,7 @@ type rawServer struct {
 	Tunnel  block[rawTunnel]      `key:"tunnel"`
 	Upper   value[number]         `key:"upper" range:"0..2147483647" default:"0"`
 	Lower   value[number]         `key:"lower" range:"0..2147483647" default:"0"`
+	Backup  value[boolean]        `key:"backup" default:"false"`
 	Check   some[block[rawCheck]] `key:"check"`
 }
 
@@ -78,6 +103,7 @@ func (*rawFallback) shortForm() string { return serverShortForm }
 func (rawService) kind() string     { return "service" }
 func (rawPersistence) kind() string { return "persistence" }
 func (rawQuorum) kind() string      { return "quorum" }
+func (rawAgent) kind() string       { return "agent" }
 func (rawServer) kind() string      { return "server" }
 func (rawFallback) kind() string    { return "fallback" }
 func (rawTunnel) kind() string      { return "tunnel" }

@@ -27,7 +27,9 @@ func (b *builder) buildServers(s *service) {
 		addresses[out.AddrPort()] = r.Address.at
 		out.Name, out.Weight = string(r.Name.v), uint32(r.Weight.v)
 		out.Upper, out.Lower = b.thresholds(r)
+		out.Backup = bool(r.Backup.v)
 		out.Checks = b.checksOf(s, r, out)
+		b.buildAgent(s, &out)
 		s.out.Servers = append(s.out.Servers, out.Server)
 	}
 }

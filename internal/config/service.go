@@ -43,11 +43,15 @@ func (b *builder) buildService(raw *block[rawService]) {
 	}
 	s.out.DrainTimeout = time.Duration(s.Drain.v)
 	b.buildQuorum(s)
+	b.buildSlowStart(s)
+	s.out.PanicThreshold = uint8(s.Panic.v)
+	b.checkAgent(s)
 	b.checkUnused(s)
 	b.buildServers(s)
 	b.buildFallback(s)
 	b.buildSourceNAT(s)
 	b.warnScheduling(s)
+	b.warnWeights(s)
 	b.cfg.Balancer.Services = append(b.cfg.Balancer.Services, s.out)
 }
 
@@ -226,4 +230,5 @@ func (b *builder) buildQuorum(s *service) {
 	if q.Hysteresis.ok() && !q.Min.bad && q.Hysteresis.v >= q.Min.v {
 		b.add(q.Hysteresis.at, "hysteresis: %d is not less than the quorum's min of %d; the quorum could never be lost", q.Hysteresis.v, q.Min.v)
 	}
+	b.buildQuorumCommands(s)
 }

@@ -12,18 +12,7 @@ var unsupportedKeys = map[string]map[string][]string{
 		"console": nil,
 		"notify":  {"{}"},
 	},
-	"service": {
-		"panic_threshold": {"0"},
-		"agent":           {"{}"},
-		"servers_from":    {"[]"},
-		"slow_start":      {"0s"},
-	},
-	"quorum": {"up": {"[]"}, "down": {"[]"}},
-	"server": {"backup": {"false"}},
-	"check": {
-		"file": nil,
-	},
-	"exec": {"weight_from_exit": {"false"}},
+	"service": {"servers_from": {"[]"}},
 }
 
 const notSupported = "is not supported by this version of baton"

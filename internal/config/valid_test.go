@@ -71,6 +71,9 @@ func show(t *testing.T, cfg *Config) string {
 		s.Servers = slices.Clone(s.Servers)
 		for j := range s.Servers {
 			s.Servers[j].Checks = rename(s.Servers[j].Checks)
+			if id := s.Servers[j].Agent; id != "" {
+				s.Servers[j].Agent = rename([]pool.CheckID{id})[0]
+			}
 		}
 		if s.Fallback != nil {
 			f := *s.Fallback
@@ -106,6 +109,9 @@ func checkConfig(t testing.TB, cfg *Config) {
 			}
 			for _, id := range v.Checks {
 				used[id] = true
+			}
+			if v.Agent != "" {
+				used[v.Agent] = true
 			}
 		}
 	}

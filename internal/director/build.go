@@ -14,6 +14,7 @@ import (
 	"baton/internal/check"
 	"baton/internal/config"
 	"baton/internal/metrics"
+	"baton/internal/notify"
 	"baton/internal/pool"
 	"baton/internal/speaker"
 	"baton/internal/track"
@@ -55,6 +56,8 @@ func (d *Director) build(cfg *config.Config) error {
 	d.owners = newOwners(d.pulse.status.Load, d.balancer.SetRouters)
 	d.settings = d.newSettings()
 	d.nat = d.newNAT()
+	d.scripts = notify.New(d.log)
+	d.quorums = newQuorumKeeper(d.scripts.Tell)
 	d.api = api.NewServer(api.Options{
 		Engine: d, Journal: d.history.journal, Metrics: d.collector.Handler(), Log: d.log,
 	})
@@ -69,6 +72,7 @@ func (d *Director) build(cfg *config.Config) error {
 		}
 	}
 	d.settings.configure(cfg, time.Now())
+	d.quorums.configure(cfg)
 	return nil
 }
 
@@ -93,6 +97,7 @@ func (d *Director) poolChanged(t balancer.Transition) {
 		e.Kind, e.Server = api.KindServer, t.Server
 	}
 	d.event(e)
+	d.quorums.transition(t)
 }
 
 // tableDrifted enters into the history what somebody else had done to the kernel's

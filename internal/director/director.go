@@ -13,6 +13,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/link"
 	"baton/internal/metrics"
+	"baton/internal/notify"
 	"baton/internal/speaker"
 	"baton/internal/track"
 )
@@ -54,6 +55,8 @@ type Director struct {
 	nat            *natKeeper
 	operator       *operator
 	marks          *marks
+	scripts        *notify.Scripts
+	quorums        *quorumKeeper
 	collector      *metrics.Collector
 	api            *api.Server
 	control        *serving // the API on its unix socket

@@ -53,6 +53,7 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	d.settings.configure(cfg, time.Now())
 	d.nat.configure(cfg, time.Now())
 	moved := d.marks.configure(cfg) // before the servers come that it concerns
+	d.quorums.configure(cfg)
 	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
 	}
@@ -181,7 +182,10 @@ func differences(old, cfg *config.Config) []string {
 		func(s pool.Service) string { return s.Name })...)
 	out = append(out, changed("connection sync of router", old.ConnectionSync, cfg.ConnectionSync,
 		func(c config.ConnectionSync) string { return c.Router })...)
+	out = append(out, changed("quorum commands of service", old.QuorumCommands, cfg.QuorumCommands,
+		func(c config.QuorumCommands) string { return c.Service })...)
 	a, b := *old, *cfg
+	a.QuorumCommands, b.QuorumCommands = nil, nil
 	a.ConnectionSync, b.ConnectionSync = nil, nil
 	a.Routers, b.Routers = nil, nil
 	a.SyncGroups, b.SyncGroups = nil, nil

@@ -42,6 +42,7 @@ func (d *Director) Run(ctx context.Context) error {
 	tracking.Go(func() { d.nat.run(work) })
 	tracking.Go(func() { d.operator.run(work) })
 	tracking.Go(func() { d.marks.run(work) })
+	tracking.Go(func() { d.quorums.run(work, d.balancer.Status) })
 	defer tracking.Wait()
 	defer stopWork()
 	d.control.start(d.servingFailed)
@@ -145,6 +146,7 @@ func (d *Director) close() {
 			d.log.Warn("closing a listener failed", "error", err)
 		}
 	}
+	d.scripts.Close()
 	if err := d.history.close(); err != nil {
 		d.log.Warn("closing the event history failed", "error", err)
 	}

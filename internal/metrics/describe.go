@@ -65,10 +65,14 @@ var (
 		"Weight that a service needs to be up.", "service")
 	serviceFallbackActive = gauge("service_fallback_active",
 		"Whether the fallback server of a service serves.", "service")
+	servicePanic = gauge("service_panic",
+		"Whether so few servers of a service are up that no check takes one out any more.", "service")
+	serviceBackupsActive = gauge("service_backups_active",
+		"Whether the backups of a service serve.", "service")
 	serverUp = gauge("server_up",
 		"Whether a real server is up.", "service", "server")
 	serverWeight = gauge("server_weight",
-		"Weight of a real server in the kernel's table; 0 when it is not in it.", "service", "server")
+		"Weight of a real server in the kernel's table, in the units of the configuration; 0 when it is not in it.", "service", "server")
 	serverMaintenance = gauge("server_maintenance",
 		"Whether an operator or a file in maintenance_dir has a real server drain or be disabled.", "service", "server")
 	checks = counter("checks_total",
@@ -109,7 +113,7 @@ var (
 var families = []family{
 	routerState, routerPriority, routerAddressesHeld, routerResigned, routerTransitions, routerAdvertAge,
 	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters, addressConflicts, clockSkew, trackUp, trackWeight, syncRole,
-	serviceUp, serviceProgrammed, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, serverUp, serverWeight, serverMaintenance, checks,
+	serviceUp, serviceProgrammed, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, servicePanic, serviceBackupsActive, serverUp, serverWeight, serverMaintenance, checks,
 	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign, sourceNATRepairs,
 	problems, configHash, configLastReloadOK, configLastReloadTime, directorRestarts,
 }

@@ -57,10 +57,10 @@ func snapshot() Snapshot {
 		Routers: speaker.Status{Routers: []speaker.RouterStatus{web, lan}},
 		Balancer: balancer.Status{
 			Services: []balancer.ServiceStatus{{
-				Name: "http", Up: true, Weight: 3, Quorum: pool.Quorum{Min: 2}, FallbackServer: &fallback,
+				Name: "http", Up: true, Panic: true, Factor: 100, Weight: 3, Quorum: pool.Quorum{Min: 2}, FallbackServer: &fallback,
 				Servers: []balancer.ServerStatus{
 					{
-						Address: at("10.0.0.11:80"), State: balancer.Up, Weight: 3, Active: 12, Inactive: 30,
+						Address: at("10.0.0.11:80"), State: balancer.Up, Weight: 3, KernelWeight: 250, Active: 12, Inactive: 30,
 						Stats: balancer.Stats{Connections: 100, InPackets: 1000, OutPackets: 900, InBytes: 50000, OutBytes: 900000},
 					},
 					{Address: at("[2001:db8::12]:80"), State: balancer.Down},
@@ -193,7 +193,9 @@ func TestContract(t *testing.T) {
 		`baton_service_up{service="http"} 1`,
 		`baton_service_quorum_weight{service="http"} 3`,
 		`baton_server_up{server="[2001:db8::12]:80",service="http"} 0`,
-		`baton_server_weight{server="10.0.0.11:80",service="http"} 3`,
+		`baton_server_weight{server="10.0.0.11:80",service="http"} 2.5`,
+		`baton_service_panic{service="http"} 1`,
+		`baton_service_panic{service="mail"} 0`,
 		`baton_check_duration_seconds_count{kind="http"} 1`,
 		`baton_checks_total{code="L7OK",kind="http"} 180000`,
 		`baton_ipvs_connections_total{direction="in",server="10.0.0.11:80",service="http"} 100`,

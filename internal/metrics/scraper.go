@@ -144,12 +144,14 @@ func (s samples) service(svc balancer.ServiceStatus) {
 	s.count(serviceQuorumWeight, svc.Weight, svc.Name)
 	s.count(serviceQuorumMin, svc.Quorum.Min, svc.Name)
 	s.flag(serviceFallbackActive, svc.FallbackActive, svc.Name)
+	s.flag(servicePanic, svc.Panic, svc.Name)
+	s.flag(serviceBackupsActive, svc.BackupsServe, svc.Name)
 	for _, srv := range svc.Servers {
-		s.server(svc.Name, srv)
+		s.server(svc, srv)
 	}
 	// The fallback may also be an ordinary server of the service.
 	if f := svc.FallbackServer; f != nil && !has(svc, f) {
-		s.server(svc.Name, *f)
+		s.server(svc, *f)
 	}
 }
 
@@ -162,10 +164,10 @@ func has(svc balancer.ServiceStatus, f *balancer.ServerStatus) bool {
 	return false
 }
 
-func (s samples) server(service string, srv balancer.ServerStatus) {
-	at := srv.Address.String()
+func (s samples) server(svc balancer.ServiceStatus, srv balancer.ServerStatus) {
+	service, at := svc.Name, srv.Address.String()
 	s.flag(serverUp, srv.State == balancer.Up, service, at)
-	s.add(serverWeight, float64(srv.Weight), service, at)
+	s.add(serverWeight, float64(srv.KernelWeight)/float64(max(svc.Factor, 1)), service, at)
 	s.flag(serverMaintenance, srv.Held != "" || srv.Override != nil && srv.Override.State != "", service, at)
 	s.add(ipvsConnections, float64(srv.Active), service, at, "active")
 	s.add(ipvsConnections, float64(srv.Inactive), service, at, "inactive")

@@ -15,8 +15,8 @@ func (p *Pool) Adopt(found Table) {
 	}
 }
 
-func (s *service) adopt(found Table, verdicts map[CheckID]bool) {
-	fallback, served, judged := false, false, false
+func (s *service) adopt(found Table, verdicts map[CheckID]Verdict) {
+	fallback, served, judged, backups := false, false, false, false
 	for _, k := range s.spec.Keys {
 		v := found.Find(k)
 		if v == nil {
@@ -30,6 +30,7 @@ func (s *service) adopt(found Table, verdicts map[CheckID]bool) {
 				continue
 			}
 			served = served || weight > 0
+			backups = backups || weight > 0 && srv.spec.Backup
 			if srv.drains() { // it did so before this program began
 				srv.seated, srv.released = true, !s.keepsPlaces()
 				continue
@@ -37,6 +38,9 @@ func (s *service) adopt(found Table, verdicts map[CheckID]bool) {
 			if waiting > 0 {
 				srv.adopted = srv.adopted || weight > 0
 				srv.seated = true
+				if srv.spec.Dynamic {
+					srv.borrowed = weight
+				}
 			}
 		}
 		for _, r := range v.Servers {
@@ -56,6 +60,7 @@ func (s *service) adopt(found Table, verdicts map[CheckID]bool) {
 	// has spoken the quorum has been decided and the kernel is no evidence.
 	if served && !fallback && !judged {
 		s.up = true
+		s.backups = backups
 	}
 	s.judge()
 }
@@ -79,7 +84,7 @@ func (p *Pool) Adopted() []CheckID {
 		if _, known := p.verdicts[id]; known {
 			continue
 		}
-		if slices.ContainsFunc(servers, func(s *server) bool { return s.adopted }) {
+		if slices.ContainsFunc(servers, func(s *server) bool { return s.adopted && s.spec.Agent != id }) {
 			out = append(out, id)
 		}
 	}

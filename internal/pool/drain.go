@@ -81,7 +81,9 @@ func (s *service) adoptStranger(k Key, r RealServer) {
 }
 
 // drains reports whether the server gets no new connections for good.
-func (s *server) drains() bool { return s.leaving || s.spec.Drain || s.wanted.Drain != "" }
+func (s *server) drains() bool {
+	return s.leaving || s.spec.Drain || s.wanted.Drain != "" || s.said.Agent.Mode == AgentDrain
+}
 
 // judgeDraining is [server.judge] for a server that drains. One that fails is not
 // worth waiting for, unless the service keeps such servers.

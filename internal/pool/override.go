@@ -51,6 +51,10 @@ func (s *server) override(p *Pool) (changed bool) {
 	return true
 }
 
+// disabled reports whether the server is to have no place: somebody wants it, or its
+// agent.
+func (s *server) disabled() bool { return s.wanted.Disable != "" || s.said.Agent.Mode == AgentMaint }
+
 // judgeDisabled is [server.judge] for a server that is to have no place.
 func (s *server) judgeDisabled() (changed bool) {
 	changed = s.state != Disabled

@@ -8,15 +8,17 @@ import (
 // Pool folds the verdicts of checks into the desired table of a set of virtual
 // services. It is not safe for concurrent use.
 //
-// A service's quorum depends on the order of verdicts where it has a hysteresis;
-// everything else depends only on the last verdict of each check.
+// A service's quorum depends on the order of verdicts where it has a hysteresis,
+// and so does who serves on while it panics, and how far a slow start has come.
+// Everything else depends only on the last verdict of each check.
 type Pool struct {
 	services  []*service // in the order of the configuration
 	byName    map[string]*service
 	byCheck   map[CheckID][]*server // who is concerned by a verdict
-	verdicts  map[CheckID]bool      // of the checks in byCheck; absent: none yet
+	verdicts  map[CheckID]Verdict   // of the checks in byCheck; absent: none yet
 	overrides map[Place]Override
 	rows      []row // sorted by key
+	clock     *clock
 }
 
 // row is one service of the kernel: the service at one of its keys.
@@ -30,25 +32,29 @@ type row struct {
 // to that) and are not changed afterwards by anybody. Where there are overrides,
 // make a pool without services, tell it of them, and then do what New does.
 func New(services []Service, found Table) *Pool {
-	p := &Pool{verdicts: make(map[CheckID]bool)}
+	p := &Pool{verdicts: make(map[CheckID]Verdict), clock: new(clock)}
 	p.Reconfigure(services)
 	p.Adopt(found)
 	return p
 }
 
-// Set takes note of a check's verdict and reports whether the state of a server
-// changed by it, and with it perhaps the table. Verdicts of checks that no
-// server has are ignored.
-func (p *Pool) Set(id CheckID, up bool) (changed bool) {
+// Set is [Pool.Tell] for a check that says nothing about weights.
+func (p *Pool) Set(id CheckID, up bool) (changed bool) { return p.Tell(id, Verdict{Up: up}) }
+
+// Tell takes note of a check's verdict, or an agent's, and reports whether the
+// state or the weight of a server changed by it, and with it perhaps the table.
+// Verdicts of checks that no server has are ignored.
+func (p *Pool) Tell(id CheckID, v Verdict) (changed bool) {
 	concerned := p.byCheck[id]
-	if was, known := p.verdicts[id]; len(concerned) == 0 || known && was == up {
+	if was, known := p.verdicts[id]; len(concerned) == 0 || known && was == v {
 		return false
 	}
-	p.verdicts[id] = up
+	p.verdicts[id] = v
 	for _, srv := range concerned {
-		if srv.judge(p.verdicts) {
-			changed = true
-		}
+		changed = srv.judge(p.verdicts) || changed
+	}
+	// Only now: servers that fail together fail at once.
+	for _, srv := range concerned {
 		srv.service.judge()
 	}
 	return changed
@@ -67,7 +73,7 @@ func (p *Pool) Reconfigure(services []Service) {
 	for i := range services {
 		s := old.find(&services[i])
 		if s == nil || !reflect.DeepEqual(s.spec, services[i]) {
-			s = newService(services[i], s)
+			s = newService(services[i], s, p.clock)
 		}
 		p.services = append(p.services, s)
 		p.byName[s.spec.Name] = s
@@ -85,6 +91,8 @@ func (p *Pool) Reconfigure(services []Service) {
 			s.start(p.verdicts)
 		}
 	}
+	p.clock.keep(p.byName)
+	p.Advance(p.clock.now)
 }
 
 // indexChecks rebuilds the map from checks to servers and forgets the verdicts
@@ -97,6 +105,9 @@ func (p *Pool) indexChecks() {
 				if !slices.Contains(srv.spec.Checks[:i], id) {
 					p.byCheck[id] = append(p.byCheck[id], srv)
 				}
+			}
+			if id := srv.spec.Agent; id != "" {
+				p.byCheck[id] = append(p.byCheck[id], srv)
 			}
 		}
 	}

@@ -2,7 +2,9 @@ package pool
 
 import (
 	"fmt"
+	"math"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -16,7 +18,9 @@ func anyServices(t *rapid.T) []Service {
 		s := &out[i]
 		s.Name = fmt.Sprintf("s%d", i)
 		s.Keys = []Key{key(fmt.Sprintf("10.0.0.100:%d", 80+i))}
-		s.Scheduler = "wlc"
+		s.Scheduler = rapid.SampledFrom([]string{"wlc", "wlc", "sh", "dh"}).Draw(t, "scheduler")
+		s.SlowStart = rapid.SampledFrom([]time.Duration{0, time.Second, time.Minute}).Draw(t, "slow start")
+		s.PanicThreshold = rapid.SampledFrom([]uint8{0, 0, 34, 50, 100}).Draw(t, "panic threshold")
 		s.OnFailure = rapid.SampledFrom([]OnFailure{Remove, Quiesce}).Draw(t, "on failure")
 		s.Admit = rapid.SampledFrom([]Admit{AdmitChecked, AdmitAtOnce}).Draw(t, "admit")
 		s.Quorum.Min = rapid.Uint64Range(1, 4).Draw(t, "quorum")
@@ -25,7 +29,9 @@ func anyServices(t *rapid.T) []Service {
 			s.Servers = append(s.Servers, Server{
 				Address: addr(fmt.Sprintf("10.0.0.%d", n+1)), Port: 80,
 				Weight: rapid.Uint32Range(0, 3).Draw(t, "weight"), Checks: checks.Draw(t, "checks"),
-				Drain: rapid.IntRange(0, 9).Draw(t, "drain") == 0,
+				Drain:  rapid.IntRange(0, 9).Draw(t, "drain") == 0,
+				Backup: rapid.IntRange(0, 3).Draw(t, "backup") == 0,
+				Agent:  rapid.SampledFrom([]CheckID{"", "", "g", "h"}).Draw(t, "agent"), Dynamic: true,
 			})
 		}
 		if rapid.Bool().Draw(t, "fallback") {
@@ -34,6 +40,23 @@ func anyServices(t *rapid.T) []Service {
 		}
 	}
 	return out
+}
+
+// anyVerdict draws a verdict of a check or, for g and h, of an agent.
+func anyVerdict(t *rapid.T, id CheckID) Verdict {
+	v := Verdict{Up: rapid.Bool().Draw(t, "up")}
+	switch {
+	case id == "g" || id == "h":
+		v.Agent.Weighs = rapid.Bool().Draw(t, "agent weighs")
+		if v.Agent.Weighs {
+			v.Agent.Percent = rapid.Uint32Range(0, 200).Draw(t, "agent percent")
+		}
+		v.Agent.Down = rapid.IntRange(0, 3).Draw(t, "agent down") == 0
+		v.Agent.Mode = rapid.SampledFrom([]AgentMode{AgentReady, AgentReady, AgentDrain, AgentMaint}).Draw(t, "agent mode")
+	case v.Up && rapid.IntRange(0, 3).Draw(t, "weighted") == 0:
+		v.Weighted, v.Weight = true, rapid.SampledFrom([]uint32{0, 1, 5, math.MaxInt32}).Draw(t, "check weight")
+	}
+	return v
 }
 
 func anyTable(t *rapid.T) Table {
@@ -70,6 +93,9 @@ func checkService(t *rapid.T, st *ServiceState, v *VirtualService) {
 	in := make(map[string]uint32)
 	for i, s := range v.Servers {
 		in[s.AddrPort().String()] = s.Weight
+		if s.Weight > math.MaxInt32 {
+			t.Fatalf("%s has a weight that the kernel does not take: %d", s.AddrPort(), s.Weight)
+		}
 		if i > 0 && v.Servers[i-1].Compare(s) >= 0 {
 			t.Fatalf("servers are not sorted or not unique: %s", show(Table{*v}))
 		}
@@ -91,19 +117,26 @@ func checkService(t *rapid.T, st *ServiceState, v *VirtualService) {
 		name := s.Spec.AddrPort().String()
 		weight, there := in[name]
 		serving = serving || weight > 0
-		if s.State == Up {
-			sum += uint64(effective(s))
-			anyUp = anyUp || effective(s) > 0
+		if live := s.State == Up || s.Held; live && !s.Spare && (!s.Spec.Backup || st.BackupsServe) {
+			sum += uint64(s.Effective)
+			anyUp = anyUp || s.Effective > 0
+			if fallback == "" && s.Ramp == 0 && (weight+st.Factor-1)/st.Factor != s.Effective {
+				t.Fatalf("%s has weight %d, of %d in a unit, and should have %d", name, weight, st.Factor, s.Effective)
+			}
 		}
 		switch {
 		case name == fallback:
-		case s.State != Up && weight > 0:
+		case s.Held && !st.Panic:
+			t.Fatalf("%s is held and there is no panic", name)
+		case s.Spare && weight > 0:
+			t.Fatalf("%s is a spare and gets clients", name)
+		case s.State != Up && !s.Held && weight > 0:
 			t.Fatalf("%s is %s and gets clients", name, s.State)
 		case s.State == Disabled && there:
 			t.Fatalf("%s is disabled and in the table", name)
 		case s.Override.Disable != "" && s.State != Disabled, s.Override.Drain != "" && s.State != Draining && s.State != Disabled:
 			t.Fatalf("%s is %s with %+v", name, s.State, s.Override)
-		case s.State == Down && there && st.Spec.OnFailure == Remove:
+		case s.State == Down && !s.Held && there && st.Spec.OnFailure == Remove:
 			t.Fatalf("%s is down and in the table", name)
 		case s.InTable != there || s.Weight != weight:
 			t.Fatalf("%s: table %v*%d, snapshot %v*%d", name, there, weight, s.InTable, s.Weight)
@@ -128,13 +161,30 @@ func checkService(t *rapid.T, st *ServiceState, v *VirtualService) {
 func TestInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := New(anyServices(t), anyTable(t))
+		now := time.Unix(1000, 0)
+		p.Advance(now)
 		checkInvariants(t, p)
 		t.Repeat(map[string]func(*rapid.T){
 			"verdict": func(t *rapid.T) {
 				before := p.Table()
-				changed := p.Set(rapid.SampledFrom([]CheckID{"a", "b", "c", "d", "x"}).Draw(t, "id"), rapid.Bool().Draw(t, "up"))
+				id := rapid.SampledFrom([]CheckID{"a", "b", "c", "d", "g", "h", "x"}).Draw(t, "id")
+				changed := p.Tell(id, anyVerdict(t, id))
 				if !changed && !p.Table().Equal(before) {
-					t.Fatalf("the table changed and Set did not say so:\n%s\n%s", show(before), show(p.Table()))
+					t.Fatalf("the table changed and Tell did not say so:\n%s\n%s", show(before), show(p.Table()))
+				}
+			},
+			"time": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(0, 90_000).Draw(t, "ms")) * time.Millisecond)
+				before, due := p.Table(), p.Deadline()
+				changed := p.Advance(now)
+				if !changed && !p.Table().Equal(before) {
+					t.Fatalf("the table changed and Advance did not say so:\n%s\n%s", show(before), show(p.Table()))
+				}
+				if (due.IsZero() || now.Before(due)) && !p.Table().Equal(before) {
+					t.Fatalf("the table changed at %s, before the deadline at %s", now, due)
+				}
+				if next := p.Deadline(); !next.IsZero() && !next.After(now) {
+					t.Fatalf("at %s the next deadline is %s", now, next)
 				}
 			},
 			"reconfigure": func(t *rapid.T) { p.Reconfigure(anyServices(t)) },
@@ -176,27 +226,51 @@ func TestReconfigureWithEqualSpecChangesNothing(t *testing.T) {
 }
 
 // Without a hysteresis only the last verdict of each check counts, not the order
-// they came in.
+// they came in, once slow starts are over. It decides whether a service panics,
+// too; only who serves on during a panic depends on what came before.
 func TestOrderIndependence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		services := anyServices(t)
 		for i := range services {
 			services[i].Quorum.Hysteresis = 0
 		}
-		ids := []CheckID{"a", "b", "c", "d"}
-		verdicts := rapid.SliceOfN(rapid.Bool(), len(ids), len(ids)).Draw(t, "verdicts")
+		ids := []CheckID{"a", "b", "c", "d", "g", "h"}
+		verdicts := make([]Verdict, len(ids))
+		for i, id := range ids {
+			verdicts[i] = anyVerdict(t, id)
+			if verdicts[i].Agent.Mode == AgentDrain { // what drains keeps the place that it happens to have
+				verdicts[i].Agent.Mode = AgentReady
+			}
+		}
 		one, other := New(services, nil), New(services, nil)
 		for i, id := range ids {
-			one.Set(id, verdicts[i])
+			one.Tell(id, verdicts[i])
 		}
 		for _, i := range rapid.SliceOf(rapid.IntRange(0, len(ids)-1)).Draw(t, "wandering") {
-			other.Set(ids[i], rapid.Bool().Draw(t, "passing"))
+			other.Tell(ids[i], anyVerdict(t, ids[i]))
+			other.Advance(time.Unix(int64(i), 0))
 		}
-		for _, i := range rapid.Permutation([]int{0, 1, 2, 3}).Draw(t, "order") {
-			other.Set(ids[i], verdicts[i])
+		for _, i := range rapid.Permutation([]int{0, 1, 2, 3, 4, 5}).Draw(t, "order") {
+			other.Tell(ids[i], verdicts[i])
 		}
-		if !one.Table().Equal(other.Table()) {
-			t.Fatalf("one order:\n%s\nanother order:\n%s", show(one.Table()), show(other.Table()))
-		}
+		one.Advance(time.Unix(1e6, 0))
+		other.Advance(time.Unix(1e6, 0))
+		sameTables(t, one, other)
 	})
+}
+
+// sameTables compares all services but those that panic, which must be the same.
+func sameTables(t *rapid.T, one, other *Pool) {
+	states := other.Snapshot()
+	calm := make(map[string]bool)
+	for i, st := range one.Snapshot() {
+		if st.Panic != states[i].Panic {
+			t.Fatalf("service %s: panic %v in one order, %v in another", st.Spec.Name, st.Panic, states[i].Panic)
+		}
+		calm[st.Spec.Name] = !st.Panic
+	}
+	is := func(s *Service) bool { return calm[s.Name] }
+	if a, b := one.TableOf(is), other.TableOf(is); !a.Equal(b) {
+		t.Fatalf("one order:\n%s\nanother order:\n%s", show(a), show(b))
+	}
 }

@@ -1,5 +1,7 @@
 package pool
 
+import "time"
+
 // State is the state of a real server.
 type State uint8
 
@@ -38,7 +40,20 @@ type server struct {
 	wanted   Override
 
 	state   State
-	counted uint64 // what it contributes to the service's sum of live weights
+	counted uint64  // what it contributes to a sum of live weights
+	said    Verdict // what its checks and its agent say of its weight, and of its mode
+	// borrowed is the weight under which it was found in the kernel, until those
+	// that decide about its weight have spoken; 0: none.
+	borrowed uint32
+
+	cold    bool      // it starts slowly when it comes up
+	warming time.Time // of a slow start: since when
+	ramp    uint32    // percentage that it has reached; 0: none is under way
+	watched bool      // the clock knows of it
+
+	held bool // it stays in service although it fails: the service panics
+	fell bool // it has gone from up to down since the service was judged last
+
 	// adopted: it served before its checks had spoken, under an earlier run of
 	// the program or an earlier configuration, and serves on until one of them
 	// fails.
@@ -55,69 +70,63 @@ type server struct {
 	released bool  // of a draining one: it has no place any more
 }
 
-// judge derives the server's state from the verdicts and reports whether it
-// changed.
-func (s *server) judge(verdicts map[CheckID]bool) (changed bool) {
+// judge derives the server's state and weight from the verdicts and reports
+// whether one of them changed.
+func (s *server) judge(verdicts map[CheckID]Verdict) (changed bool) {
 	failing, waiting := s.tally(verdicts)
+	weighs := s.learn(verdicts, failing, waiting)
+	s.service.touch() // what the checks say is part of the snapshot
 	switch {
-	case s.wanted.Disable != "":
-		return s.judgeDisabled()
+	case s.disabled():
+		return s.judgeDisabled() || weighs
 	case s.drains():
-		return s.judgeDraining(failing)
+		return s.judgeDraining(failing) || weighs
 	}
 	state := Up
 	switch {
-	case failing > 0:
+	case failing > 0, s.said.Agent.Down:
 		state = Down
 		s.adopted = false // the benefit of the doubt is used up
 	case waiting == 0, s.adopted, s.service.spec.Admit == AdmitAtOnce, s.fallback:
 	default:
 		state = Checking
 	}
-	s.service.touch() // what the checks say is part of the snapshot
-	changed = state != s.state
+	moved := state != s.state
 	s.set(state)
-	return changed
+	return moved || weighs
 }
 
 // set changes the state and keeps the service's sum of live weights.
 func (s *server) set(state State) {
-	if state == Checking && s.state != Checking {
+	was := s.state
+	if state == Checking && was != Checking {
 		_, s.seated = s.place()
 	}
 	s.state = state
+	switch {
+	case state == Up && was != Up:
+		s.warm()
+	case state == Down || state == Draining || state == Disabled:
+		s.fell = s.fell || was == Up && state == Down
+		s.cold, s.ramp = true, 0
+	}
 	s.recount()
 }
 
-// tally counts the server's checks that fail and those that have said nothing.
-func (s *server) tally(verdicts map[CheckID]bool) (failing, waiting int) {
-	for _, id := range s.spec.Checks {
-		up, known := verdicts[id]
-		switch {
-		case !known:
-			waiting++
-		case !up:
-			failing++
-		}
-	}
-	return failing, waiting
-}
+// serves reports whether the server is live: it counts for the quorum and gets
+// clients.
+func (s *server) serves() bool { return s.state == Up || s.state == Down && s.held }
 
 // place returns whether the server is in the table and with which weight.
 func (s *server) place() (weight uint32, in bool) {
 	if s.fallback {
 		// A fallback of weight 0 would be none.
-		return max(s.weight(), 1), s.service.fallbackServes()
+		return max(s.present(), 1), s.service.fallbackServes()
+	}
+	if s.serves() {
+		return s.share()
 	}
 	switch s.state {
-	case Up:
-		// Beside a fallback that serves there is nobody else, or clients would
-		// get one or the other by chance. A server of weight 0 gets no clients
-		// and only finishes what it has.
-		if s.service.fallbackServes() {
-			return 0, s.service.keepsPlaces()
-		}
-		return s.weight(), true
 	case Down:
 		return 0, s.service.quiesces()
 	case Draining:
@@ -127,6 +136,18 @@ func (s *server) place() (weight uint32, in bool) {
 	default:
 		return 0, s.seated && s.service.keepsPlaces()
 	}
+}
+
+// share is [server.place] for a server that is live.
+func (s *server) share() (weight uint32, in bool) {
+	weight = s.present()
+	// Beside a fallback that serves there is nobody else, or clients would get one
+	// or the other by chance, and so it is with backups that do not serve. A server
+	// of weight 0 gets no clients and only finishes what it has.
+	if s.service.fallbackServes() || s.spec.Backup && !s.service.backups {
+		weight = 0
+	}
+	return weight, weight > 0 || s.spec.Weight == 0 || s.service.keepsPlaces()
 }
 
 // At returns the server as the kernel is told of it under one key of its

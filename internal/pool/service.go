@@ -15,15 +15,21 @@ type service struct {
 	before   *service  // its last version while it is fresh, or nil
 	fresh    bool      // not yet started
 
-	up     bool   // has its quorum
-	weight uint64 // sum of the weights of live servers
+	factor uint32 // units of the kernel's weight in one configured unit
+	clock  *clock // the pool's
+
+	up      bool   // has its quorum
+	weight  uint64 // sum of the weights of live servers, without backups
+	reserve uint64 // sum of the weights of live backups
+	backups bool   // the backups serve
+	panic   bool   // fewer servers are up than its threshold
 
 	state *ServiceState        // cached; nil after a change
 	real  map[Key][]RealServer // cached; nil after a change
 }
 
-func newService(spec Service, before *service) *service {
-	s := &service{spec: spec, before: before, fresh: true}
+func newService(spec Service, before *service, clock *clock) *service {
+	s := &service{spec: spec, before: before, fresh: true, factor: spec.factor(), clock: clock}
 	s.servers = make([]*server, len(spec.Servers))
 	for i := range spec.Servers {
 		s.servers[i] = &server{spec: &s.spec.Servers[i], service: s}
@@ -63,40 +69,63 @@ func (s *service) all() iter.Seq[*server] {
 
 // start gives a new version of a service its state: what its last version knew,
 // or else nothing.
-func (s *service) start(verdicts map[CheckID]bool) {
+func (s *service) start(verdicts map[CheckID]Verdict) {
 	before := make(map[netip.AddrPort]*server)
 	if s.before != nil {
-		s.up = s.before.up
+		s.up, s.panic, s.backups = s.before.up, s.before.panic, s.before.backups
 		for _, srv := range slices.Concat(s.before.leaving, s.before.servers) {
 			before[srv.spec.AddrPort()] = srv
 		}
 	}
 	for srv := range s.all() {
-		if b := before[srv.spec.AddrPort()]; b != nil && !srv.fallback && !srv.leaving {
-			srv.adopted = b.state == Up
-			_, srv.seated = b.place()
+		b := before[srv.spec.AddrPort()]
+		switch {
+		case srv.fallback, srv.leaving:
+		case b != nil:
+			srv.succeed(b)
+		default:
+			srv.cold = s.up // it comes late
 		}
 		srv.judge(verdicts)
+		if b != nil && !srv.fallback && !srv.leaving {
+			srv.fell = b.state == Up && srv.state == Down
+		}
 	}
 	// Only now: the places above are those of the last version.
 	s.before, s.fresh = nil, false
 	s.judge()
 }
 
+// succeed takes over what the server was in the last version of its service.
+func (s *server) succeed(b *server) {
+	s.adopted = b.state == Up
+	_, s.seated = b.place()
+	s.said, s.borrowed = b.said, b.borrowed
+	s.held = b.held
+	s.cold = b.cold
+	if s.service.spec.SlowStart > 0 {
+		s.warming, s.ramp = b.warming, b.ramp
+		if s.ramp > 0 {
+			s.service.clock.watch(s)
+		}
+	}
+}
+
 // touch drops what was derived from the state.
 func (s *service) touch() { s.state, s.real = nil, nil }
 
-// judge decides about the quorum. It is lost below Min-Hysteresis, and always
-// when nobody is left; it is regained at Min+Hysteresis. Between the two the
-// service stays what it was.
+// judge decides about panic, backups and the quorum. It is lost below
+// Min-Hysteresis, and always when nobody is left; it is regained at Min+Hysteresis.
+// Between the two the service stays what it was.
 func (s *service) judge() {
-	q := s.spec.Quorum
-	low, high := max(q.Min, 1)-min(q.Hysteresis, max(q.Min, 1)), max(q.Min, 1)+q.Hysteresis
-	up := s.up
+	s.judgePanic()
+	s.judgeBackups()
+	low, high := s.spec.Quorum.thresholds()
+	up, weight := s.up, s.serving()
 	switch {
-	case s.weight == 0 || s.weight < low:
+	case weight < low:
 		up = false
-	case s.weight >= high:
+	case weight >= high:
 		up = true
 	}
 	if up != s.up {

@@ -56,9 +56,15 @@ type Service struct {
 	// DrainTimeout is how long a server that drains is waited for; 0: as long as
 	// it has connections. The pool only keeps it.
 	DrainTimeout time.Duration
-	Quorum       Quorum
-	Fallback     *Server // serves while the quorum is lost; nil: nobody does
-	Servers      []Server
+	// SlowStart is how long the weight of a server that comes up takes to grow to
+	// all of it; 0: it has all of it at once.
+	SlowStart time.Duration `json:",omitempty"`
+	// PanicThreshold: when a smaller percentage of the servers is up, no check takes
+	// one out any more. 0–100; 0: never.
+	PanicThreshold uint8 `json:",omitempty"`
+	Quorum         Quorum
+	Fallback       *Server // serves while the quorum is lost; nil: nobody does
+	Servers        []Server
 }
 
 // Datagrams reports whether all that the service carries is UDP. One that is
@@ -88,6 +94,11 @@ type Server struct {
 	Lower   uint32
 	Checks  []CheckID // all must pass; none: the server is always up
 	Drain   bool      // it gets no new connections and leaves the table without them
+	Agent   CheckID   `json:",omitempty"` // what it says changes the weight and more; empty: none
+	// Dynamic: checks or an agent decide about its weight, so that a program that is
+	// restarted keeps the one that it finds until they have spoken.
+	Dynamic bool `json:",omitempty"`
+	Backup  bool `json:",omitempty"` // it serves only while the others have not the quorum
 }
 
 // AddrPort returns the server's address and port.

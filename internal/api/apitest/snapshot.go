@@ -121,7 +121,7 @@ func server(address, name string, state balancer.ServerState, weight, active, in
 	}
 	switch state {
 	case balancer.Up:
-		s.Weight, s.InKernel = weight, true
+		s.Weight, s.KernelWeight, s.InKernel = weight, weight, true
 	case balancer.Down:
 		s.Since, s.Reason = ago(2*time.Minute), "a check fails: "+refused().Last.Detail
 	case balancer.Checking:
@@ -131,6 +131,29 @@ func server(address, name string, state balancer.ServerState, weight, active, in
 		c.Subject = s.Address.String()
 		s.Checks = []balancer.CheckStatus{*c}
 	}
+	return s
+}
+
+// Moody is a service with an agent, a slow start, a backup and a panic.
+func Moody() balancer.ServiceStatus {
+	s := balancer.ServiceStatus{
+		Name: "moody", Keys: []pool.Key{pool.KeyOf(pool.TCP, netip.MustParseAddrPort("10.0.0.100:81"))}, Scheduler: "wlc", Forward: pool.NAT, Factor: 100,
+		Up: true, Quorum: pool.Quorum{Min: 2}, Weight: 3, Since: ago(time.Hour), Panic: true, PanicThreshold: 80, BackupsServe: true,
+		SlowStart: time.Minute, Reason: "live weight 3 of a quorum of 2; only 2 of 3 servers are up, fewer than 80 % (panic_threshold)",
+		Servers: []balancer.ServerStatus{
+			server("10.0.0.41:81", "", balancer.Up, 1, 5, 5, ok()),
+			server("10.0.0.42:81", "", balancer.Up, 2, 0, 0, ok()),
+			server("10.0.0.43:81", "", balancer.Down, 1, 5, 5, refused()),
+			server("10.0.0.44:81", "", balancer.Up, 1, 5, 5, ok()),
+		},
+	}
+	agent := ok()
+	agent.Kind, agent.Subject, agent.Last.Detail = "agent", "10.0.0.41:8078", "the agent at 10.0.0.41:8078 says: ready 50%"
+	s.Servers[0].KernelWeight, s.Servers[0].Agent = 50, agent
+	s.Servers[0].AgentSays = check.Word{Weighs: true, Percent: 50, Mode: "ready"}
+	s.Servers[1].Weight, s.Servers[1].KernelWeight, s.Servers[1].Ramp, s.Servers[1].RampUntil = 1, 10, 5, ago(-57*time.Second)
+	s.Servers[2].Kept, s.Servers[2].InKernel, s.Servers[2].Weight, s.Servers[2].KernelWeight = true, true, 1, 100
+	s.Servers[3].Backup, s.Servers[3].KernelWeight = true, 100
 	return s
 }
 

@@ -1,4 +1,4 @@
-package check
+package program
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func TestExecUserLosesAmbientCapabilities(t *testing.T) {
 	const all, none = "CapPrm:0000000000001000CapAmb:0000000000001000", "CapPrm:0000000000000000CapAmb:0000000000000000"
 	for _, tt := range []struct{ user, want string }{{"", all}, {"nobody", none}, {"", all}} {
 		got := make(chan string)
-		go func() { got <- asDaemonWithAmbient(program{args: show, user: tt.user}) }()
+		go func() { got <- asDaemonWithAmbient(Program{Args: show, User: tt.user}) }()
 		if text := <-got; text != tt.want {
 			t.Errorf("as %q it has %s, want %s", tt.user, text, tt.want)
 		}
@@ -30,7 +30,7 @@ func TestExecUserLosesAmbientCapabilities(t *testing.T) {
 
 // asDaemonWithAmbient runs a program from a thread that is not root and has one
 // ambient capability. The thread ends with the goroutine.
-func asDaemonWithAmbient(p program) string {
+func asDaemonWithAmbient(p Program) string {
 	runtime.LockOSThread()
 	const daemon = 1
 	must := func(err error) {
@@ -50,7 +50,7 @@ func asDaemonWithAmbient(p program) string {
 	caps[0] = unix.CapUserData{Effective: own, Permitted: own, Inheritable: 1 << unix.CAP_NET_ADMIN}
 	must(unix.Capset(&header, &caps[0]))
 	must(unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_ADMIN, 0, 0))
-	end, err := p.run(context.Background())
+	end, err := p.Run(context.Background())
 	if err != nil {
 		return err.Error()
 	}
@@ -58,5 +58,5 @@ func asDaemonWithAmbient(p program) string {
 	if set != 1 || err != nil {
 		return fmt.Sprintf("the thread has lost its capability: %d, %v", set, err)
 	}
-	return string(bytes.TrimSpace(end.stdout.kept)) + string(end.stderr.kept)
+	return string(bytes.TrimSpace(end.Stdout.Kept)) + string(end.Stderr.Kept)
 }

@@ -1,8 +1,10 @@
-package check
+package program
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -11,10 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The bounds of a program whose time is up.
 const (
-	// killGrace is the time between SIGTERM and SIGKILL for a program whose time
+	// KillGrace is the time between SIGTERM and SIGKILL for a program whose time
 	// is up.
-	killGrace = 200 * time.Millisecond
+	KillGrace = 200 * time.Millisecond
 	// killWait is how long a killed program may take to go. Only one that the
 	// kernel holds (by a file system that hangs) takes longer.
 	killWait = 500 * time.Millisecond
@@ -23,40 +26,43 @@ const (
 	outputWait = 50 * time.Millisecond
 )
 
-// program is a program to be run once.
-type program struct {
-	args []string // the path, absolute, and the arguments
-	user string   // whose rights it gets; empty: ours
+// Program is a program to be run once. No shell is involved.
+type Program struct {
+	Args []string // the path, absolute, and the arguments
+	User string   // whose rights it gets; empty: ours
+	Env  []string // NAME=value; it finds these and little else
 }
 
-// ending is how a run of a program ended.
-type ending struct {
-	at             time.Time // when it ended, or its time was up
-	late           bool      // it had to be killed
-	busy           bool      // it was not started: an earlier run has not ended
-	status         int       // exit status, where no signal ended it
-	signal         unix.Signal
-	stdout, stderr excerpt
+// Ending is how a run of a program ended.
+type Ending struct {
+	At             time.Time // when it ended, or its time was up
+	Late           bool      // it had to be killed
+	Busy           bool      // it was not started: an earlier run has not ended
+	Status         int       // exit status, where no signal ended it
+	Signal         unix.Signal
+	Stdout, Stderr Excerpt
 }
 
-// run runs the program until it ends or ctx does. All processes that it started
-// are gone afterwards, unless they left its process group.
-func (p program) run(ctx context.Context) (ending, error) {
-	name := p.user + "\x00" + strings.Join(p.args, "\x00")
+// Run runs the program until it ends or ctx does. All processes that it started
+// are gone afterwards, unless they left its process group. One that has to be killed
+// may take [KillGrace] longer to go. The error is that of a program that could not be
+// started.
+func (p Program) Run(ctx context.Context) (Ending, error) {
+	name := p.name()
 	if hanging.has(name) {
-		return ending{at: time.Now(), busy: true}, nil
+		return Ending{At: time.Now(), Busy: true}, nil
 	}
-	end := new(ending)
+	end := new(Ending)
 	cmd, err := p.start(ctx, end)
 	if err != nil {
-		return ending{}, p.explain(err)
+		return Ending{}, p.explain(err)
 	}
 	gone := exitOf(cmd.Process.Pid)
 	select {
 	case <-gone:
-		end.at = time.Now()
+		end.At = time.Now()
 	case <-ctx.Done():
-		end.at, end.late = time.Now(), true
+		end.At, end.Late = time.Now(), true
 		terminate(cmd.Process.Pid, gone)
 	}
 	// The number of the group cannot have been used again: until Wait, below, its
@@ -66,14 +72,17 @@ func (p program) run(ctx context.Context) (ending, error) {
 	case <-gone:
 	case <-time.After(killWait):
 		hanging.add(name, cmd, gone)
-		return ending{at: end.at, late: true}, nil // not its outputs: they are still written to
+		return Ending{At: end.At, Late: true}, nil // not its outputs: they are still written to
 	}
 	return *end, end.reap(cmd)
 }
 
+// name tells programs apart.
+func (p Program) name() string { return p.User + "\x00" + strings.Join(p.Args, "\x00") }
+
 // start starts the process. A script that is just being replaced cannot be run
 // for a moment, which says nothing of what it checks.
-func (p program) start(ctx context.Context, end *ending) (*exec.Cmd, error) {
+func (p Program) start(ctx context.Context, end *Ending) (*exec.Cmd, error) {
 	for {
 		cmd, err := p.command(end)
 		if err != nil {
@@ -100,15 +109,15 @@ func (p program) start(ctx context.Context, end *ending) (*exec.Cmd, error) {
 
 // command prepares the process: a process group of its own, and nothing of ours
 // but the rights, where no user is named. Standard input is /dev/null.
-func (p program) command(end *ending) (*exec.Cmd, error) {
-	who, err := accountOf(p.user)
+func (p Program) command(end *Ending) (*exec.Cmd, error) {
+	who, err := accountOf(p.User)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(p.args[0], p.args[1:]...)
+	cmd := exec.Command(p.Args[0], p.Args[1:]...)
 	cmd.Dir = "/"
-	cmd.Env = who.environment()
-	cmd.Stdout, cmd.Stderr = &end.stdout, &end.stderr
+	cmd.Env = append(who.environment(), p.Env...)
+	cmd.Stdout, cmd.Stderr = &end.Stdout, &end.Stderr
 	cmd.WaitDelay = outputWait
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setpgid:    true,
@@ -122,13 +131,13 @@ func (p program) command(end *ending) (*exec.Cmd, error) {
 }
 
 // explain adds what to do about an error of the start.
-func (p program) explain(err error) error {
+func (p Program) explain(err error) error {
 	err = cause(err)
 	switch {
-	case errors.Is(err, unix.EPERM) && p.user != "":
-		return failf(EXERR, "%s; to run it as %s needs the capabilities CAP_SETUID and CAP_SETGID", err, p.user)
+	case errors.Is(err, unix.EPERM) && p.User != "":
+		return fmt.Errorf("%w; to run it as %s needs the capabilities CAP_SETUID and CAP_SETGID", err, p.User)
 	case errors.Is(err, unix.ENOEXEC):
-		return failf(EXERR, "%s; a script has to begin with a line like #!/bin/sh", err)
+		return fmt.Errorf("%w; a script has to begin with a line like #!/bin/sh", err)
 	}
 	return err
 }
@@ -154,20 +163,29 @@ func terminate(group int, gone <-chan struct{}) {
 	_ = unix.Kill(-group, unix.SIGTERM)
 	select {
 	case <-gone:
-	case <-time.After(killGrace):
+	case <-time.After(KillGrace):
 	}
 }
 
 // reap takes the zombie away and notes how the program ended.
-func (e *ending) reap(cmd *exec.Cmd) error {
+func (e *Ending) reap(cmd *exec.Cmd) error {
 	err := cmd.Wait() // an exit status is an error, too, and so are outputs held open
 	if cmd.ProcessState == nil {
 		return err
 	}
 	ws := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	e.status = ws.ExitStatus()
+	e.Status = ws.ExitStatus()
 	if ws.Signaled() {
-		e.signal = ws.Signal()
+		e.Signal = ws.Signal()
 	}
 	return nil
+}
+
+// cause strips an error of the path that the sentence around it has already.
+func cause(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }

@@ -1,4 +1,4 @@
-package check
+package program
 
 import (
 	"os/exec"
@@ -8,18 +8,18 @@ import (
 // maxOutput is how much is kept of each of a program's outputs.
 const maxOutput = 4 << 10
 
-// excerpt keeps the beginning of what a program writes. The rest is read and
+// Excerpt keeps the beginning of what a program writes. The rest is read and
 // forgotten: a program whose output nobody reads would hang.
-type excerpt struct {
-	kept []byte
-	cut  bool // there was more
+type Excerpt struct {
+	Kept []byte
+	Cut  bool // there was more
 }
 
 // Write implements [io.Writer].
-func (e *excerpt) Write(p []byte) (int, error) {
-	keep := min(len(p), maxOutput-len(e.kept))
-	e.kept = append(e.kept, p[:keep]...)
-	e.cut = e.cut || keep < len(p)
+func (e *Excerpt) Write(p []byte) (int, error) {
+	keep := min(len(p), maxOutput-len(e.Kept))
+	e.Kept = append(e.Kept, p[:keep]...)
+	e.Cut = e.Cut || keep < len(p)
 	return len(p), nil
 }
 

@@ -1,0 +1,3 @@
+// Package program runs a program, bounded in time and output, and leaves nothing of
+// it behind.
+package program
