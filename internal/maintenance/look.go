@@ -15,7 +15,9 @@ const mostFiles = 10000
 
 // look reads the folder. One that there is not is empty. Hidden files, which
 // editors and file systems leave for a moment, are none of ours.
-func look(dir string) ([]Mark, error) {
+func look(dir string) ([]Mark, error) { return lookAt(dir, mostFiles) }
+
+func lookAt(dir string, most int) ([]Mark, error) {
 	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -24,12 +26,12 @@ func look(dir string) ([]Mark, error) {
 		return nil, err
 	}
 	defer d.Close()
-	entries, err := d.ReadDir(mostFiles)
+	entries, err := d.ReadDir(most)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if _, err := d.ReadDir(1); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s has more than %d files: is it the right folder?", dir, mostFiles)
+		return nil, fmt.Errorf("%s has more than %d files: is it the right folder?", dir, most)
 	}
 	var out []Mark
 	for _, e := range entries {

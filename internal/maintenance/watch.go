@@ -46,6 +46,9 @@ type Watcher struct {
 	marks   atomic.Pointer[Marks]
 	problem atomic.Pointer[string]
 
+	look            func(dir string) ([]Mark, error)
+	every, patience time.Duration
+
 	files []Mark           // as they were read last
 	hosts map[string]hosts // by name, of the files that are there
 }
@@ -66,7 +69,7 @@ func New(o Options) *Watcher {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
-	w := &Watcher{o: o, hosts: make(map[string]hosts)}
+	w := &Watcher{o: o, look: look, every: every, patience: patience, hosts: make(map[string]hosts)}
 	w.marks.Store(newMarks(o.Dir, nil))
 	return w
 }
@@ -94,13 +97,13 @@ type seen struct {
 func (w *Watcher) Begin() {
 	got := make(chan seen, 1)
 	go func() {
-		files, err := look(w.o.Dir)
+		files, err := w.look(w.o.Dir)
 		got <- seen{files, err}
 	}()
 	select {
 	case s := <-got:
 		w.take(s)
-	case <-time.After(patience):
+	case <-time.After(w.patience):
 		w.setProblem(fmt.Sprintf("%s does not answer: what is in it is not known", w.o.Dir))
 	}
 }
@@ -130,11 +133,11 @@ func (w *Watcher) Run(ctx context.Context) {
 				reading = time.Now()
 				go w.read(in, got)
 			}
-			next.Reset(every)
+			next.Reset(w.every)
 		case s := <-got:
 			reading = time.Time{}
 			w.take(s)
-			next.Reset(every)
+			next.Reset(w.every)
 			if len(changes) > 0 {
 				next.Reset(settle)
 			}
@@ -154,7 +157,7 @@ func (w *Watcher) Run(ctx context.Context) {
 func (w *Watcher) listen() (*inotify, chan struct{}) {
 	in, err := newInotify()
 	if err != nil {
-		w.o.Log.Warn("the kernel does not tell of changes to maintenance_dir; it is read every few seconds", "dir", w.o.Dir, "every", every.String(), "error", err)
+		w.o.Log.Warn("the kernel does not tell of changes to maintenance_dir; it is read every few seconds", "dir", w.o.Dir, "every", w.every.String(), "error", err)
 		return nil, nil
 	}
 	return in, in.changes
@@ -167,7 +170,7 @@ func (w *Watcher) read(in *inotify, got chan<- seen) {
 			w.o.Log.Debug("the kernel does not tell of changes to maintenance_dir", "dir", w.o.Dir, "error", err)
 		}
 	}
-	files, err := look(w.o.Dir)
+	files, err := w.look(w.o.Dir)
 	got <- seen{files, err}
 }
 

@@ -134,7 +134,7 @@ type rig struct {
 	log *logText
 }
 
-func watch(t *testing.T, dir string, edit func(*Options)) *rig {
+func watch(t *testing.T, dir string, edit func(*Options), more ...func(*Watcher)) *rig {
 	t.Helper()
 	r := &rig{T: t, dir: dir, log: &logText{}}
 	o := Options{
@@ -145,6 +145,9 @@ func watch(t *testing.T, dir string, edit func(*Options)) *rig {
 		edit(&o)
 	}
 	r.Watcher = New(o)
+	for _, f := range more {
+		f(r.Watcher)
+	}
 	r.Begin()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -208,21 +211,74 @@ func TestWatch(t *testing.T) {
 // The folder may come later, go, and be another one.
 func TestFolderComesAndGoes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "maintenance")
-	r := watch(t, dir, nil)
+	const soon = 200 * time.Millisecond
+	r := watch(t, dir, nil, func(w *Watcher) { w.every = soon })
 	if r.Problem() != "" {
 		t.Error(r.Problem())
 	}
-	const later = 2*every + time.Second
+	const later = 10 * time.Second
 	must(t, os.Mkdir(dir, 0o700))
 	r.touch("web1")
 	r.marked("web1 10.0.0.11:80", true, later)
-	r.touch("web2") // now the kernel tells
-	r.marked("web2 10.0.0.12:80", true, every-time.Second)
+	r.touch("web2")
+	r.marked("web2 10.0.0.12:80", true, later)
 	must(t, os.Rename(dir, dir+".old"))
-	r.marked("web1 10.0.0.11:80", false, every-time.Second)
+	r.marked("web1 10.0.0.11:80", false, later)
 	must(t, os.Mkdir(dir, 0o700))
 	r.touch("web3")
 	r.marked("web3 10.0.0.13:80", true, later)
+}
+
+// A folder whose file system hangs holds up nobody, and what was read before counts.
+func TestFolderThatHangs(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "web1"), nil, 0o600))
+	var mu sync.Mutex
+	hang, looks := make(chan struct{}), 0
+	slow := func(dir string) ([]Mark, error) {
+		mu.Lock()
+		looks++
+		h := hang
+		mu.Unlock()
+		<-h
+		return look(dir)
+	}
+	w := New(Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	w.look, w.patience = slow, 20*time.Millisecond
+	w.Begin()
+	if w.Problem() != dir+" does not answer: what is in it is not known" || len(w.Marks().All()) != 0 {
+		t.Errorf("problem %q, marks %v", w.Problem(), w.Marks().All())
+	}
+	close(hang)
+
+	r := watch(t, dir, nil, func(w *Watcher) { w.look, w.every = slow, 20*time.Millisecond })
+	r.marked("web1 10.0.0.11:80", true, 10*time.Second)
+	mu.Lock()
+	hang = make(chan struct{})
+	mu.Unlock()
+	problem := func(want string) {
+		t.Helper()
+		for began := time.Now(); !strings.Contains(r.Problem(), want) || want == "" && r.Problem() != ""; time.Sleep(time.Millisecond) {
+			if time.Since(began) > 10*time.Second {
+				t.Fatalf("the problem is %q", r.Problem())
+			}
+		}
+	}
+	problem("has not answered for")
+	mu.Lock()
+	before := looks
+	mu.Unlock()
+	time.Sleep(200 * time.Millisecond)
+	r.marked("web1 10.0.0.11:80", true, 0)
+	mu.Lock()
+	if looks != before {
+		t.Errorf("%d more goroutines hang", looks-before)
+	}
+	close(hang)
+	mu.Unlock()
+	problem("")
+	must(t, os.Remove(filepath.Join(dir, "web1")))
+	r.marked("web1 10.0.0.11:80", false, 10*time.Second)
 }
 
 // What cannot be read does not bring servers back.
@@ -247,14 +303,15 @@ func TestFolderThatCannotBeRead(t *testing.T) {
 
 func TestTooManyFiles(t *testing.T) {
 	dir := t.TempDir()
-	for i := range mostFiles + 1 {
+	const most = 10
+	for i := range most + 1 {
 		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint("f", i)), nil, 0o600))
 	}
-	if _, err := look(dir); err == nil || !strings.Contains(err.Error(), "is it the right folder?") {
+	if _, err := lookAt(dir, most); err == nil || !strings.Contains(err.Error(), "is it the right folder?") {
 		t.Errorf("%v", err)
 	}
 	must(t, os.Remove(filepath.Join(dir, "f0")))
-	if list, err := look(dir); err != nil || len(list) != mostFiles {
+	if list, err := lookAt(dir, most); err != nil || len(list) != most {
 		t.Errorf("%d files, %v", len(list), err)
 	}
 }
