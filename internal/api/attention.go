@@ -26,6 +26,11 @@ func problems(s Snapshot, doc Status) []string {
 		out = append(out, serious...)
 		strange = append(strange, other...)
 	}
+	for _, source := range s.Sources {
+		if problem := source.Problem(); problem != "" {
+			strange = append(strange, "service "+source.Service+": "+problem)
+		}
+	}
 	return append(out, strange...)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"baton/internal/balancer"
 	"baton/internal/check"
+	"baton/internal/discovery"
 	"baton/internal/pool"
 	"baton/internal/speaker"
 )
@@ -28,6 +29,7 @@ func FromSnapshot(s Snapshot, now time.Time) Status {
 	}
 	for i, svc := range s.Balancer.Services {
 		out.Services[i] = fromService(svc)
+		out.Services[i].Sources = fromSources(s.Sources, svc.Name)
 	}
 	for _, a := range s.Absent {
 		out.Absent = append(out.Absent, fromAbsent(a))
@@ -121,9 +123,22 @@ func fromService(s balancer.ServiceStatus) Service {
 	return out
 }
 
+// fromSources makes the documents of the sources of one service.
+func fromSources(all []discovery.Status, service string) (out []Source) {
+	for _, s := range all {
+		if s.Service == service {
+			out = append(out, Source{
+				Kind: s.Kind, Target: s.Target, Servers: s.Servers, Held: s.Held, LastSuccess: s.LastSuccess.UTC(),
+				Error: s.Error, Failures: s.Failures, Refused: s.Refused,
+			})
+		}
+	}
+	return out
+}
+
 func fromServer(s balancer.ServerStatus) RealServer {
 	out := RealServer{
-		Address: s.Address.String(), Name: s.Name, State: string(s.State),
+		Address: s.Address.String(), Name: s.Name, Source: s.Source, State: string(s.State),
 		Weight: s.Weight, ConfiguredWeight: s.ConfiguredWeight, Forward: s.Forward.String(),
 		InKernel: s.InKernel, Active: s.Active, Inactive: s.Inactive, Drained: s.Drained, DrainUntil: s.DrainUntil.UTC(),
 		Override: fromOverride(s.Override), Held: s.Held,

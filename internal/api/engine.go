@@ -7,6 +7,7 @@ import (
 
 	"baton/internal/balancer"
 	"baton/internal/check"
+	"baton/internal/discovery"
 	"baton/internal/pool"
 	"baton/internal/speaker"
 )
@@ -40,6 +41,9 @@ type Snapshot struct {
 	Config   ConfigStatus
 	Routers  speaker.Status
 	Balancer balancer.Status
+	// Sources are those of the services that find servers outside of the
+	// configuration, in its order.
+	Sources []discovery.Status
 	// Sync is the state of the connection synchronisation, by router; without those
 	// that have none.
 	Sync map[string]ConnectionSync

@@ -91,6 +91,7 @@ func TestOpenAPISchemas(t *testing.T) {
 		api.Router{},
 		api.Adverts{},
 		api.Service{},
+		api.Source{},
 		api.Quorum{},
 		api.RealServer{},
 		api.Packets{},

@@ -97,12 +97,19 @@ func (s *Server) explainRouter(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) explainService(w http.ResponseWriter, r *http.Request) {
-	svc, problem := findService(s.engine.Snapshot().Balancer, r.PathValue("name"))
+	snapshot := s.engine.Snapshot()
+	svc, problem := findService(snapshot.Balancer, r.PathValue("name"))
 	if problem != nil {
 		problem.write(w)
 		return
 	}
-	writeJSON(w, Explanation{Lines: svc.Explain()})
+	lines := svc.Explain()
+	for _, source := range snapshot.Sources {
+		if source.Service == svc.Name {
+			lines = append(lines, source.Explain()...)
+		}
+	}
+	writeJSON(w, Explanation{Lines: lines})
 }
 
 func (s *Server) explainServer(w http.ResponseWriter, r *http.Request) {

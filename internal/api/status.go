@@ -125,6 +125,19 @@ type Service struct {
 	Problem        string       `json:"problem,omitempty"` // the kernel's refusal
 	Lacking        string       `json:"lacking,omitempty"` // what the kernel misses beside the service
 	Servers        []RealServer `json:"servers"`
+	Sources        []Source     `json:"sources,omitempty"` // where it finds servers beside the configuration
+}
+
+// Source is a source of servers: a file, a name in the DNS or a service in Consul.
+type Source struct {
+	Kind        string    `json:"kind"` // file, dns, consul
+	Target      string    `json:"target"`
+	Servers     int       `json:"servers"`               // in force from it
+	Held        int       `json:"held,omitempty"`        // of them, those that it does not name any more
+	LastSuccess time.Time `json:"last_success,omitzero"` // when it last said which servers there are
+	Error       string    `json:"error,omitempty"`       // of the last attempt; its servers stay as they are
+	Failures    uint64    `json:"failures"`              // since the start
+	Refused     []string  `json:"refused,omitempty"`     // what it names and the service cannot use
 }
 
 // Quorum is what a service needs to be up, and what it has.
@@ -138,8 +151,9 @@ type Quorum struct {
 type RealServer struct {
 	Address          string    `json:"address"`
 	Name             string    `json:"name,omitempty"`
-	State            string    `json:"state"`  // checking, up, down, draining, disabled
-	Weight           uint32    `json:"weight"` // as in the kernel's table, in the units of the configuration, rounded up; 0 when not in it
+	Source           string    `json:"source,omitempty"` // where it was found; absent: in the configuration
+	State            string    `json:"state"`            // checking, up, down, draining, disabled
+	Weight           uint32    `json:"weight"`           // as in the kernel's table, in the units of the configuration, rounded up; 0 when not in it
 	ConfiguredWeight uint32    `json:"configured_weight"`
 	KernelWeight     uint32    `json:"kernel_weight"`                // as ipvsadm shows it: a multiple where parts of a unit are given
 	SlowStartPercent uint32    `json:"slow_start_percent,omitempty"` // of its weight, that a slow start has reached

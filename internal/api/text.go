@@ -141,6 +141,9 @@ func (p *printer) service(s Service, at time.Time) {
 	if !s.Up && s.Reason != "" && !s.Panic {
 		p.line("  ", s.Reason)
 	}
+	for _, source := range s.Sources {
+		p.source(source, at)
+	}
 	if len(s.Servers) == 0 && s.Fallback == nil {
 		p.line("  no servers")
 		return
@@ -161,6 +164,23 @@ func (p *printer) service(s Service, at time.Time) {
 		rows = append(rows, row)
 	}
 	p.table(rows)
+}
+
+// source is where a service finds servers.
+func (p *printer) source(s Source, at time.Time) {
+	text := fmt.Sprintf("  from %s %s: ", s.Kind, s.Target)
+	if s.LastSuccess.IsZero() {
+		text += "no answer yet"
+	} else {
+		text += fmt.Sprintf("%d servers, %s ago", s.Servers, age(at, s.LastSuccess))
+	}
+	if s.Held > 0 {
+		text += p.paint(fmt.Sprintf(", %d of them kept although it does not name them", s.Held), warn)
+	}
+	if s.Error != "" {
+		text += p.paint(", fails: "+s.Error, bad)
+	}
+	p.line(text)
 }
 
 // row is one server in the table of its service.

@@ -90,6 +90,9 @@ func (s ServerStatus) Explain(service ServiceStatus, past Past) []string {
 	out := []string{fmt.Sprintf("Server %s of service %s is %s since %s: %s.",
 		s.Address, service.Name, s.State, when(s.Since), s.Reason)}
 	out = append(out, s.explainWishes(service)...)
+	if s.Source != "" {
+		out = append(out, fmt.Sprintf("It is not in the configuration, but was found by %s.", s.Source))
+	}
 	out = append(out, s.traffic(service))
 	out = append(out, s.weighing(service)...)
 	for _, c := range s.Checks {

@@ -139,6 +139,7 @@ func (e *engine) server(of *pool.ServiceState, srv *pool.ServerState) ServerStat
 	service := of.Spec
 	out := ServerStatus{
 		Name:             srv.Spec.Name,
+		Source:           srv.Spec.Source,
 		Address:          srv.Spec.AddrPort(),
 		State:            serverStates[srv.State],
 		ConfiguredWeight: srv.Spec.Weight,

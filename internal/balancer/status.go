@@ -77,6 +77,7 @@ type ServiceStatus struct {
 // ServerStatus is one real server of a service.
 type ServerStatus struct {
 	Name             string
+	Source           string // where it was found, in words; empty: in the configuration
 	Address          netip.AddrPort
 	State            ServerState
 	Weight           uint32 // as in the kernel's table, in configured units, parts of one counting as one; 0 when not in it

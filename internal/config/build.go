@@ -19,6 +19,8 @@ type builder struct {
 	cfg *Config
 	raw rawFile
 
+	defaults *node // the block "defaults" as it stands in the file; nil: none
+
 	readSecret func(name string) ([]byte, fs.FileMode, error)
 	secrets    map[string]secretFile // by path
 
@@ -41,9 +43,8 @@ type owned struct {
 	at   pos
 }
 
-// build decodes a tree into cfg.
-func build(cfg *Config, p *problems, root *node, readSecret func(name string) ([]byte, fs.FileMode, error)) {
-	b := &builder{
+func newBuilder(cfg *Config, p *problems, readSecret func(name string) ([]byte, fs.FileMode, error)) *builder {
+	return &builder{
 		problems:   p,
 		cfg:        cfg,
 		readSecret: readSecret,
@@ -58,6 +59,12 @@ func build(cfg *Config, p *problems, root *node, readSecret func(name string) ([
 		keys:       make(map[pool.Key]owned),
 		vias:       make(map[via]bool),
 	}
+}
+
+// build decodes a tree into cfg.
+func build(cfg *Config, p *problems, root *node, readSecret func(name string) ([]byte, fs.FileMode, error)) {
+	b := newBuilder(cfg, p, readSecret)
+	b.defaults = root.field("defaults")
 	decodeBlock(p, root, &b.raw)
 	b.checkDefaults()
 	b.inheritDefaults()
@@ -70,7 +77,7 @@ func build(cfg *Config, p *problems, root *node, readSecret func(name string) ([
 	b.checkSharedSync()
 	b.cfg.Balancer.Jobs = make(map[pool.CheckID]check.Job)
 	for i := range b.raw.Services.items {
-		b.buildService(&b.raw.Services.items[i])
+		b.buildService(&b.raw.Services.items[i], root.field("services").items[i])
 	}
 	b.checkMarks()
 }

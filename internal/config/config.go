@@ -33,7 +33,8 @@ type Config struct {
 	SyncGroups     []speaker.SyncGroup // in the order of the file
 	Tracks         []track.Object      // what routers track beside interfaces, in the order of the file
 	ConnectionSync []ConnectionSync    // in the order of the routers; all the same but for the router
-	Balancer       balancer.Spec       // services in the order of the file
+	Balancer       balancer.Spec       // services in the order of the file, with the servers that it names
+	Sources        []Sources           `json:",omitempty"` // of services that find servers elsewhere, too, in the order of the file
 	Sysctls        Sysctls
 	QuorumCommands []QuorumCommands `json:",omitempty"` // of the services that have some, in the order of the file
 

@@ -7,7 +7,7 @@ import "slices"
 func (b *builder) checkDefaults() {
 	d := &b.raw.Defaults.v
 	b.noDefault(&d.Router.v, "name", "id", "addresses", "extra_addresses", "routes", "rules")
-	b.noDefault(&d.Service.v, "name", "address", "fwmark", "servers")
+	b.noDefault(&d.Service.v, "name", "address", "fwmark", "servers", "servers_from")
 	b.noDefault(&d.Check.v, checkKinds...)
 }
 

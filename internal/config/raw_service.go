@@ -23,7 +23,8 @@ type rawService struct {
 	Panic       value[percent]         `key:"panic_threshold" range:"0..100" default:"0"`
 	Agent       block[rawAgent]        `key:"agent"`
 	Check       some[block[rawCheck]]  `key:"check"`
-	Servers     list[block[rawServer]] `key:"servers" required:"yes"`
+	Servers     list[block[rawServer]] `key:"servers"`
+	ServersFrom list[block[rawSource]] `key:"servers_from"`
 }
 
 type rawPersistence struct {

@@ -6,32 +6,47 @@ import (
 	"baton/internal/pool"
 )
 
+// seats are what the servers of a service have taken.
+type seats struct {
+	addresses map[netip.AddrPort]pos
+	names     map[string]pos
+}
+
+func newSeats() seats {
+	return seats{make(map[netip.AddrPort]pos), make(map[string]pos)}
+}
+
 func (b *builder) buildServers(s *service) {
-	addresses := make(map[netip.AddrPort]pos, len(s.Servers.items))
-	names := make(map[string]pos)
-	for i := range s.Servers.items {
-		raw := &s.Servers.items[i]
-		if raw.bad {
-			continue
-		}
-		r := &raw.v
-		b.unique(names, "server of this service", r.Name)
-		out, ok := b.destination(s, destination{&r.Address, &r.Forward, &r.Tunnel})
-		if !ok {
-			continue
-		}
-		if first, twice := addresses[out.AddrPort()]; twice {
-			b.add(r.Address.at, "address: %s is already a server of this service at %s", out.show(), first)
-			continue
-		}
-		addresses[out.AddrPort()] = r.Address.at
-		out.Name, out.Weight = string(r.Name.v), uint32(r.Weight.v)
-		out.Upper, out.Lower = b.thresholds(r)
-		out.Backup = bool(r.Backup.v)
-		out.Checks = b.checksOf(s, r, out)
-		b.buildAgent(s, &out)
-		s.out.Servers = append(s.out.Servers, out.Server)
+	if !s.Servers.set && !s.ServersFrom.set {
+		missing(b.problems, serversRule, "service", s.at)
 	}
+	taken := newSeats()
+	for i := range s.Servers.items {
+		b.buildServer(s, &s.Servers.items[i], taken)
+	}
+}
+
+func (b *builder) buildServer(s *service, raw *block[rawServer], taken seats) {
+	if raw.bad {
+		return
+	}
+	r := &raw.v
+	b.unique(taken.names, "server of this service", r.Name)
+	out, ok := b.destination(s, destination{&r.Address, &r.Forward, &r.Tunnel})
+	if !ok {
+		return
+	}
+	if first, twice := taken.addresses[out.AddrPort()]; twice {
+		b.add(r.Address.at, "address: %s is already a server of this service at %s", out.show(), first)
+		return
+	}
+	taken.addresses[out.AddrPort()] = r.Address.at
+	out.Name, out.Weight = string(r.Name.v), uint32(r.Weight.v)
+	out.Upper, out.Lower = b.thresholds(r)
+	out.Backup = bool(r.Backup.v)
+	out.Checks = b.checksOf(s, r, out)
+	b.buildAgent(s, &out)
+	s.out.Servers = append(s.out.Servers, out.Server)
 }
 
 // thresholds follow the kernel, which refuses a lower one above the upper.

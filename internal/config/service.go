@@ -19,7 +19,8 @@ type service struct {
 	ipv6 bool
 }
 
-func (b *builder) buildService(raw *block[rawService]) {
+// buildService builds a service; block is how it stands in the file.
+func (b *builder) buildService(raw *block[rawService], block *node) {
 	if raw.bad {
 		return
 	}
@@ -48,6 +49,7 @@ func (b *builder) buildService(raw *block[rawService]) {
 	b.checkAgent(s)
 	b.checkUnused(s)
 	b.buildServers(s)
+	b.buildSources(s, block)
 	b.buildFallback(s)
 	b.buildSourceNAT(s)
 	b.warnScheduling(s)
@@ -151,21 +153,21 @@ func (b *builder) warnScheduling(s *service) {
 	// ip_vs_sh_get and ip_vs_mh_get: a connection that is hashed to a server without
 	// weight has no server.
 	scheduler := s.out.Scheduler
-	if (scheduler == "sh" || scheduler == "mh") && s.out.Flags&pool.Sched1 == 0 && len(s.out.Servers) > 1 {
+	if (scheduler == "sh" || scheduler == "mh") && s.out.Flags&pool.Sched1 == 0 && (len(s.out.Servers) > 1 || s.finds()) {
 		b.warn(s.at, "scheduler: %s refuses the clients of a server that has weight 0 or is at its upper threshold; write scheduler_flags: [%s-fallback] to send them to another one",
 			scheduler, scheduler)
 	}
 	// Such packets leave no entry by which the kernel could translate the answers,
 	// but for the engine's (ip_vs_new_conn_out).
-	if s.OnePacket.v && s.out.PersistenceEngine == "" {
-		for i := range s.out.Servers {
-			if s.out.Servers[i].Forward == pool.NAT {
-				b.warn(s.OnePacket.at, "one_packet: with forward: nat the answers reach the clients with the address of the server that sent them; use dr or tun, unless nobody waits for answers")
-				return
-			}
-		}
+	isNAT := func(r pool.Server) bool { return r.Forward == pool.NAT }
+	if bool(s.OnePacket.v) && s.out.PersistenceEngine == "" &&
+		(slices.ContainsFunc(s.out.Servers, isNAT) || s.finds() && s.out.Forward == pool.NAT) {
+		b.warn(s.OnePacket.at, "one_packet: with forward: nat the answers reach the clients with the address of the server that sent them; use dr or tun, unless nobody waits for answers")
 	}
 }
+
+// finds reports whether the service has servers that the file does not name.
+func (s *service) finds() bool { return len(s.ServersFrom.items) > 0 }
 
 // isPersistent reports whether clients stay on their server. A timeout of 0s
 // switches inherited persistence off.

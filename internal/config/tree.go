@@ -40,6 +40,16 @@ type entry struct {
 	value *node
 }
 
+// field returns the value of a key of a mapping, or nil.
+func (n *node) field(key string) *node {
+	for _, e := range n.fields {
+		if e.key == key {
+			return e.value
+		}
+	}
+	return nil
+}
+
 // found says in words what the node is.
 func (n *node) found() string {
 	switch {
@@ -173,9 +183,21 @@ func (b *treeBuilder) mergeSources(v *node) []*node {
 	return sources
 }
 
-// parseTree reads the text of one file. It returns nil for a file without a
-// value and for one that is not YAML; the latter is reported.
+// parseTree reads the text of one file of the configuration, which is a mapping. It
+// returns nil for a file without a value and for one that is not YAML; the latter is
+// reported.
 func parseTree(p *problems, file string, data []byte, env func(string) (string, bool)) (n *node, ok bool) {
+	n, ok = parseDocument(p, file, data, env)
+	if ok && n != nil && n.kind != mappingNode {
+		p.add(n.at, "found %s; allowed: a mapping of keys such as \"services:\"", n.found())
+		return nil, false
+	}
+	return n, ok
+}
+
+// parseDocument is [parseTree] for a file with any value. Without env variables are
+// not replaced.
+func parseDocument(p *problems, file string, data []byte, env func(string) (string, bool)) (n *node, ok bool) {
 	if !checkText(p, file, data) {
 		return nil, false
 	}
@@ -194,7 +216,7 @@ func parseTree(p *problems, file string, data []byte, env func(string) (string, 
 	}
 	root := docs[0].Content[0]
 	b := &treeBuilder{problems: p, file: file, done: make(map[*yaml.Node]*node), open: make(map[*yaml.Node]bool)}
-	if wantsEnv(root) {
+	if env != nil && wantsEnv(root) {
 		b.expand = func(n *node) { expandEnv(p, n, env) }
 	}
 	n = b.build(root)
@@ -203,10 +225,6 @@ func parseTree(p *problems, file string, data []byte, env func(string) (string, 
 	}
 	if n.kind == scalarNode && n.null {
 		return nil, true
-	}
-	if n.kind != mappingNode {
-		p.add(n.at, "found %s; allowed: a mapping of keys such as \"services:\"", n.found())
-		return nil, false
 	}
 	if n.size > len(b.done)+maxAliased {
 		p.add(n.at, "the aliases of this file stand for more than %d values", maxAliased)

@@ -12,7 +12,6 @@ var unsupportedKeys = map[string]map[string][]string{
 		"console": nil,
 		"notify":  {"{}"},
 	},
-	"service": {"servers_from": {"[]"}},
 }
 
 const notSupported = "is not supported by this version of baton"

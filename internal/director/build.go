@@ -35,6 +35,9 @@ func (d *Director) build(cfg *config.Config) error {
 	if _, err := d.store.load(drainsFile, &drains); err != nil {
 		d.log.Warn("since when servers drain is not known; their time counts from now", "error", err)
 	}
+	d.discovered = d.newDiscoverer()
+	d.discovered.configure(cfg)
+	full := d.discovered.fill(cfg)
 	operator, lost := newOperator(d.store, d.log, d.event, time.Now())
 	if lost != "" {
 		d.process = append(d.process, lost)
@@ -46,7 +49,7 @@ func (d *Director) build(cfg *config.Config) error {
 		Open: d.openIPVS, Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged,
 		OnDrift: d.tableDrifted, Log: d.log, Drains: drains, OnDrains: d.keepDrains, ClientsReturn: clientsReturn,
 		Wishes: operator.wishes(),
-	}, cfg.Balancer)
+	}, full.Balancer)
 	operator.wish, operator.status = d.balancer.Wish, d.balancer.Status
 	d.marks.changed, d.marks.status = operator.again, d.balancer.Last
 	d.operator = operator
@@ -71,7 +74,7 @@ func (d *Director) build(cfg *config.Config) error {
 			return errors.Join(err, d.control.close())
 		}
 	}
-	d.settings.configure(cfg, time.Now())
+	d.settings.configure(full, time.Now())
 	d.quorums.configure(cfg)
 	return nil
 }

@@ -43,10 +43,11 @@ type Director struct {
 	history *history
 	pulse   *pulseLink
 
-	runner   *check.Runner
-	balancer *balancer.Balancer
-	tracker  *track.Tracker
-	tracks   trackBook
+	runner     *check.Runner
+	balancer   *balancer.Balancer
+	discovered *discoverer
+	tracker    *track.Tracker
+	tracks     trackBook
 	// tracksServices: some router tracks a service.
 	tracksServices atomic.Bool
 	sync           *syncKeeper

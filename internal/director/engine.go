@@ -39,6 +39,7 @@ func (d *Director) Snapshot() api.Snapshot {
 	}
 	out.Balancer = d.balancer.Status()
 	out.Absent = d.operator.shown()
+	out.Sources = d.discovered.Status()
 	out.Sync = d.sync.shown()
 	out.Problems = append(out.Problems, d.settings.shown()...)
 	out.Problems = append(out.Problems, d.marks.shown()...)
@@ -71,7 +72,7 @@ func (d *Director) measure() metrics.Snapshot {
 	problem, repairs := d.nat.shown()
 	s.Balancer.Drift += d.sync.losses()
 	return metrics.Snapshot{
-		Routers: s.Routers, Balancer: s.Balancer, Sync: d.sync.roles(),
+		Routers: s.Routers, Balancer: s.Balancer, Sync: d.sync.roles(), Sources: s.Sources,
 		SourceNAT: metrics.SourceNAT{Broken: problem != "", Repairs: repairs},
 		Config:    metrics.Config{Hash: s.Config.Hash, LastOK: s.Config.LastError == "", LastLoaded: s.Config.Loaded},
 	}

@@ -50,11 +50,13 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	d.tellTracks()
 	d.track(cfg.Tracks)
 	d.sync.configure(cfg)
-	d.settings.configure(cfg, time.Now())
-	d.nat.configure(cfg, time.Now())
+	d.discovered.configure(cfg)
+	full := d.discovered.fill(cfg)
+	d.settings.configure(full, time.Now())
+	d.nat.configure(full, time.Now())
 	moved := d.marks.configure(cfg) // before the servers come that it concerns
 	d.quorums.configure(cfg)
-	if err := d.balancer.Reload(ctx, cfg.Balancer); err != nil {
+	if err := d.balancer.Reload(ctx, full.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
 	}
 	if moved {
@@ -67,6 +69,7 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	out := api.Reloaded{Hash: cfg.Hash, At: d.loaded, Changed: len(changes) > 0, Changes: changes}
 	d.mu.Unlock()
 	d.keepGood(cfg)
+	d.discovered.save()
 	d.swap(&d.control, anew.control)
 	d.swap(&d.scrape, anew.scrape)
 	summary := "nothing changed"
@@ -180,6 +183,8 @@ func differences(old, cfg *config.Config) []string {
 	out = append(out, changed("sync group", old.SyncGroups, cfg.SyncGroups, func(g speaker.SyncGroup) string { return g.Name })...)
 	out = append(out, changed("service", old.Balancer.Services, cfg.Balancer.Services,
 		func(s pool.Service) string { return s.Name })...)
+	out = append(out, changed("sources of service", old.Sources, cfg.Sources,
+		func(s config.Sources) string { return s.Service })...)
 	out = append(out, changed("connection sync of router", old.ConnectionSync, cfg.ConnectionSync,
 		func(c config.ConnectionSync) string { return c.Router })...)
 	out = append(out, changed("quorum commands of service", old.QuorumCommands, cfg.QuorumCommands,
@@ -188,6 +193,7 @@ func differences(old, cfg *config.Config) []string {
 	a.QuorumCommands, b.QuorumCommands = nil, nil
 	a.ConnectionSync, b.ConnectionSync = nil, nil
 	a.Routers, b.Routers = nil, nil
+	a.Sources, b.Sources = nil, nil
 	a.SyncGroups, b.SyncGroups = nil, nil
 	a.Hash, b.Hash, a.Files, b.Files = "", "", nil, nil
 	a.Warnings, b.Warnings = nil, nil // they stand elsewhere when a line was added

@@ -28,7 +28,7 @@ func (d *Director) Run(ctx context.Context) error {
 	}
 	work, stopWork := context.WithCancel(ctx)
 	defer stopWork()
-	d.nat.configure(d.cfg, time.Now()) // before the services: it decides at the first packet of a connection
+	d.nat.configure(d.discovered.fill(d.cfg), time.Now()) // before the services: it decides at the first packet of a connection
 	balancer := make(chan error, 1)
 	go func() { balancer <- d.balancer.Run(work) }()
 	d.track(d.cfg.Tracks)
@@ -43,6 +43,8 @@ func (d *Director) Run(ctx context.Context) error {
 	tracking.Go(func() { d.operator.run(work) })
 	tracking.Go(func() { d.marks.run(work) })
 	tracking.Go(func() { d.quorums.run(work, d.balancer.Status) })
+	tracking.Go(func() { _ = d.discovered.Run(work) }) // always nil
+	tracking.Go(func() { d.rediscover(work) })
 	defer tracking.Wait()
 	defer stopWork()
 	d.control.start(d.servingFailed)

@@ -93,11 +93,22 @@ var (
 	ipvsForeign = gauge("ipvs_foreign_services",
 		"Services in the kernel's table that the configuration does not name.")
 
+	discoveryServers = gauge("discovery_servers",
+		"Servers of a service that are in force from a source.", "service", "source")
+	discoveryHeld = gauge("discovery_held_servers",
+		"Servers in force that their source does not name any more, because it lost too many at once.", "service", "source")
+	discoveryUp = gauge("discovery_up",
+		"Whether the last attempt to ask a source of servers succeeded.", "service", "source")
+	discoveryLastSuccess = gauge("discovery_last_success_timestamp_seconds",
+		"When a source of servers last answered; absent: never.", "service", "source")
+	discoveryFailures = counter("discovery_failures_total",
+		"Failed attempts to ask a source of servers.", "service", "source")
+
 	sourceNATRepairs = counter("source_nat_repairs_total",
 		"Changes by others to the nftables table for source_nat that were found and repaired.")
 
 	problems = gauge("problems",
-		"Problems with carrying out what is wanted, by where: router, service, ipvs or source_nat.", "where")
+		"Problems with carrying out what is wanted, by where: router, service, source, ipvs or source_nat.", "where")
 
 	configHash = gauge("config_hash",
 		"The configuration in force; always 1.", "hash")
@@ -115,5 +126,6 @@ var families = []family{
 	advertsSent, advertsReceived, advertsRejected, announcements, rivalMasters, addressConflicts, clockSkew, trackUp, trackWeight, syncRole,
 	serviceUp, serviceProgrammed, serviceQuorumWeight, serviceQuorumMin, serviceFallbackActive, servicePanic, serviceBackupsActive, serverUp, serverWeight, serverMaintenance, checks,
 	ipvsConnections, ipvsConnectionsTotal, ipvsPackets, ipvsBytes, ipvsDrift, ipvsWrites, ipvsForeign, sourceNATRepairs,
+	discoveryServers, discoveryHeld, discoveryUp, discoveryLastSuccess, discoveryFailures,
 	problems, configHash, configLastReloadOK, configLastReloadTime, directorRestarts,
 }

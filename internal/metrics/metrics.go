@@ -12,6 +12,7 @@ import (
 
 	"baton/internal/balancer"
 	"baton/internal/check"
+	"baton/internal/discovery"
 	"baton/internal/ipvs"
 	"baton/internal/speaker"
 )
@@ -29,6 +30,7 @@ type Snapshot struct {
 	Routers  speaker.Status
 	Balancer balancer.Status
 	Sync     map[string]ipvs.SyncRole // by router that has connection_sync
+	Sources  []discovery.Status
 	Config   Config
 
 	SourceNAT SourceNAT

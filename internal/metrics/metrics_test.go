@@ -18,6 +18,7 @@ import (
 
 	"baton/internal/balancer"
 	"baton/internal/check"
+	"baton/internal/discovery"
 	"baton/internal/ipvs"
 	"baton/internal/pool"
 	"baton/internal/speaker"
@@ -76,7 +77,12 @@ func snapshot() Snapshot {
 			Drift:   1,
 			Checks:  []balancer.CheckCount{{Kind: "http", Code: check.L7OK, Count: 180000}, {Kind: "tcp", Code: check.L4CON, Count: 60}},
 		},
-		Sync:   map[string]ipvs.SyncRole{"web": ipvs.SyncMaster | ipvs.SyncBackup},
+		Sync: map[string]ipvs.SyncRole{"web": ipvs.SyncMaster | ipvs.SyncBackup},
+		Sources: []discovery.Status{
+			{Service: "http", Kind: "dns", Target: "web.example.net SRV", Servers: 12, LastSuccess: now.Add(-time.Minute)},
+			{Service: "http", Kind: "file", Target: "/run/web.yaml", Servers: 3, Held: 2, LastSuccess: now.Add(-time.Hour), Error: "no such file", Failures: 7},
+			{Service: "mail", Kind: "consul", Target: "http://127.0.0.1:8500 mail", Error: "refused", Failures: 1},
+		},
 		Config: Config{Hash: "1f2e3d4c5b6a", LastOK: true, LastLoaded: now.Add(-time.Hour)},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"baton/internal/balancer"
+	"baton/internal/discovery"
 	"baton/internal/speaker"
 )
 
@@ -40,6 +41,7 @@ func (c *scraper) Collect(out chan<- prometheus.Metric) {
 		s.add(syncRole, float64(role), router)
 	}
 	s.table(snap.Balancer)
+	s.discovery(snap.Sources)
 	s.sourceNAT(snap.SourceNAT)
 	s.config(snap.Config)
 	s.add(directorRestarts, float64(c.sources.Restarts()))
@@ -131,6 +133,24 @@ func (s samples) table(t balancer.Status) {
 		s.count(ipvsWrites, n, op)
 	}
 	s.add(ipvsForeign, float64(len(t.Foreign)))
+}
+
+func (s samples) discovery(sources []discovery.Status) {
+	failing := 0
+	for _, src := range sources {
+		name := src.Kind + " " + src.Target
+		s.add(discoveryServers, float64(src.Servers), src.Service, name)
+		s.add(discoveryHeld, float64(src.Held), src.Service, name)
+		s.flag(discoveryUp, src.Error == "" && !src.LastSuccess.IsZero(), src.Service, name)
+		s.count(discoveryFailures, src.Failures, src.Service, name)
+		if !src.LastSuccess.IsZero() {
+			s.add(discoveryLastSuccess, float64(src.LastSuccess.UnixMilli())/1000, src.Service, name)
+		}
+		if src.Problem() != "" {
+			failing++
+		}
+	}
+	s.add(problems, float64(failing), "source")
 }
 
 func (s samples) sourceNAT(n SourceNAT) {

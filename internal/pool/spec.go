@@ -97,8 +97,9 @@ type Server struct {
 	Agent   CheckID   `json:",omitempty"` // what it says changes the weight and more; empty: none
 	// Dynamic: checks or an agent decide about its weight, so that a program that is
 	// restarted keeps the one that it finds until they have spoken.
-	Dynamic bool `json:",omitempty"`
-	Backup  bool `json:",omitempty"` // it serves only while the others have not the quorum
+	Dynamic bool   `json:",omitempty"`
+	Backup  bool   `json:",omitempty"` // it serves only while the others have not the quorum
+	Source  string `json:",omitempty"` // where it was found, in words; empty: in the configuration
 }
 
 // AddrPort returns the server's address and port.

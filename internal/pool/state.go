@@ -154,6 +154,8 @@ func (s *server) drainReason() string {
 	switch {
 	case s.found:
 		why = append(why, "it was found in the kernel's table and is not in the configuration")
+	case s.leaving && s.spec.Source != "":
+		why = append(why, "its source does not name it any more: "+s.spec.Source)
 	case s.leaving:
 		why = append(why, "it is no longer in the configuration")
 	case s.spec.Drain:

@@ -51,10 +51,16 @@ const requestTimeout = time.Second
 // Load begins to make requests through the VIP, one after the other in each of
 // some workers, each on a connection of its own.
 func (s *Scene) Load(workers int, pause time.Duration) *Load {
+	return s.PatientLoad(workers, pause, requestTimeout)
+}
+
+// PatientLoad is Load with clients that wait longer for an answer: for what takes
+// an emulated processor more time than there is between two outages.
+func (s *Scene) PatientLoad(workers int, pause, patience time.Duration) *Load {
 	l := &Load{stop: make(chan struct{})}
 	for range workers {
 		l.done.Go(func() {
-			client := s.Client.Client(requestTimeout)
+			client := s.Client.Client(patience)
 			for {
 				select {
 				case <-l.stop:
