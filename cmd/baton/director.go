@@ -39,6 +39,7 @@ func newDirectorCommand() *cobra.Command {
 }
 
 func runDirector(ctx context.Context, path, lastGood string) error {
+	keepThreads()
 	startQuickly()
 	// Pulse decides when this process stops: signals to the whole group, such as
 	// Ctrl-C, reach pulse, too, and it hands over first.

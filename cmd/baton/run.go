@@ -33,6 +33,7 @@ func newRunCommand() *cobra.Command {
 }
 
 func runPulse(ctx context.Context, path string) error {
+	keepThreads()
 	if err := pulse.Permitted(); err != nil {
 		return err
 	}

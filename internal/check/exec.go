@@ -34,7 +34,9 @@ func (e *Exec) judge(end program.Ending, name string, timeout time.Duration) Res
 	up := status == 0 || e.WeightFromExit && status >= 2 && end.Signal == 0
 	switch {
 	case end.Busy:
-		return Result{Code: EXTOUT, Detail: name + " still hangs since an earlier run, although it was killed; it is not started again before it has ended"}
+		return Result{Code: EXTOUT, Detail: name + " still hangs since an earlier run; it is not started again before that has ended"}
+	case end.Unborn:
+		return Result{Code: EXTOUT, Detail: fmt.Sprintf("%s could not be started within %s: its file system, or the place where accounts are looked up, does not answer", name, span(timeout))}
 	case end.Late:
 		return Result{Code: EXTOUT, Detail: fmt.Sprintf("%s did not end within %s and was killed%s", name, span(timeout), said(end))}
 	case end.Signal != 0:

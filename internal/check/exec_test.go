@@ -335,3 +335,30 @@ func TestExecReplacedScript(t *testing.T) {
 	}()
 	holdAgainst(t, execOf(Exec{Command: []string{path}}), EXOK, "")
 }
+
+// A program that cannot even be read, as on a file system that hangs, holds up its
+// own check alone, and is not tried again meanwhile. A pipe without a writer stands
+// for it.
+func TestExecThatCannotBeRead(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	interpreted := filepath.Join(t.TempDir(), "check")
+	if err := os.WriteFile(interpreted, []byte("#! "+pipe+" -x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, interpreted} {
+		s := execOf(Exec{Command: []string{path}})
+		s.Timeout = 200 * time.Millisecond
+		holdAgainst(t, s, EXTOUT, "could not be started within 200ms")
+		holdAgainst(t, s, EXTOUT, "still hangs since an earlier run")
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // which lets the reader go on
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

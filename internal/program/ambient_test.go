@@ -50,7 +50,11 @@ func asDaemonWithAmbient(p Program) string {
 	caps[0] = unix.CapUserData{Effective: own, Permitted: own, Inheritable: 1 << unix.CAP_NET_ADMIN}
 	must(unix.Capset(&header, &caps[0]))
 	must(unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_ADMIN, 0, 0))
-	end, err := p.Run(context.Background())
+	end := new(Ending)
+	cmd, err := p.start(context.Background(), end) // as Run has it done, by this thread
+	if err == nil {
+		err = end.reap(cmd)
+	}
 	if err != nil {
 		return err.Error()
 	}

@@ -37,6 +37,7 @@ type Program struct {
 type Ending struct {
 	At             time.Time // when it ended, or its time was up
 	Late           bool      // it had to be killed
+	Unborn         bool      // late: it could not even be started
 	Busy           bool      // it was not started: an earlier run has not ended
 	Status         int       // exit status, where no signal ended it
 	Signal         unix.Signal
@@ -52,8 +53,12 @@ func (p Program) Run(ctx context.Context) (Ending, error) {
 	if hanging.has(name) {
 		return Ending{At: time.Now(), Busy: true}, nil
 	}
-	end := new(Ending)
-	cmd, err := p.start(ctx, end)
+	end, over := new(Ending), make(chan struct{})
+	defer close(over)
+	cmd, err := p.startInTime(ctx, end, over)
+	if errors.Is(err, errLateStart) {
+		return Ending{At: time.Now(), Late: true, Unborn: true}, nil
+	}
 	if err != nil {
 		return Ending{}, p.explain(err)
 	}
@@ -148,6 +153,9 @@ func exitOf(pid int) <-chan struct{} {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
+		if ended := awaitExit(pid); ended {
+			return
+		}
 		for {
 			err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 			if !errors.Is(err, unix.EINTR) {
@@ -156,6 +164,28 @@ func exitOf(pid int) <-chan struct{} {
 		}
 	}()
 	return gone
+}
+
+// awaitExit waits for the end of a child without a thread of its own: where programs
+// hang this host may have none to spare. It reports false when it cannot.
+func awaitExit(pid int) (ended bool) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	err = raw.Read(func(uintptr) bool {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+		ended = err == nil && info.Signo != 0
+		return ended || err != nil && !errors.Is(err, unix.EINTR)
+	})
+	return err == nil && ended
 }
 
 // terminate asks a process group to end and gives it a moment to do so.

@@ -40,12 +40,19 @@ func (h *hangings) has(name string) bool {
 
 // add notes a program until it has gone, and reaps it then.
 func (h *hangings) add(name string, cmd *exec.Cmd, gone <-chan struct{}) {
+	h.mark(name, func() {
+		<-gone
+		_ = cmd.Wait() // how it ended is of no interest any more
+	})
+}
+
+// mark notes a program until wait returns.
+func (h *hangings) mark(name string, wait func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.names[name] = true
 	go func() {
-		<-gone
-		_ = cmd.Wait() // how it ended is of no interest any more
+		wait()
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		delete(h.names, name)
