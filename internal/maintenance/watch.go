@@ -35,9 +35,9 @@ const (
 	// patience is how long a file system may take to answer before it is called
 	// hanging, and at the start how long the director waits for it.
 	patience = 3 * time.Second
-	// The names of hosts are looked up one after the other, each for as long as this,
-	// and those that lead nowhere again after a while.
-	lookupLimit, lookupAgain = 2 * time.Second, time.Minute
+	// The names of hosts are looked up one after the other, each for as long as this;
+	// those that lead nowhere again after a minute, the others after ten.
+	lookupLimit, lookupAgain, lookupRefresh = 2 * time.Second, time.Minute, 10 * time.Minute
 )
 
 // Watcher watches a folder. See [New].
@@ -238,7 +238,11 @@ func (w *Watcher) unasked(now time.Time) (names []string) {
 	for _, f := range w.files {
 		host := w.hostOf(f.Name)
 		h, asked := w.hosts[host]
-		if host != "" && (!asked || len(h.addresses) == 0 && now.Sub(h.asked) >= lookupAgain) {
+		again := lookupRefresh
+		if len(h.addresses) == 0 {
+			again = lookupAgain
+		}
+		if host != "" && (!asked || now.Sub(h.asked) >= again) {
 			names = append(names, host)
 		}
 	}
@@ -265,9 +269,13 @@ func (w *Watcher) ask(ctx context.Context, names []string) map[string]hosts {
 	return out
 }
 
-// found takes over what was looked up.
+// found takes over what was looked up. A name that leads nowhere any more, perhaps
+// because no name server answers, keeps what it stood for.
 func (w *Watcher) found(h map[string]hosts) {
 	for name, one := range h {
+		if len(one.addresses) == 0 {
+			one.addresses = w.hosts[name].addresses
+		}
 		w.hosts[name] = one
 	}
 	w.renew()

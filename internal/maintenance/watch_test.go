@@ -81,6 +81,30 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// A host is looked up again, and keeps its addresses while nobody knows them.
+func TestLookupAgain(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "db"), nil, 0o600))
+	w := New(Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	w.Begin()
+	now := time.Now()
+	if n := w.unasked(now); len(n) != 1 {
+		t.Fatalf("to be asked: %v", n)
+	}
+	w.found(map[string]hosts{"db": {asked: now}})
+	if a, b := w.unasked(now.Add(lookupAgain-1)), w.unasked(now.Add(lookupAgain)); len(a) != 0 || len(b) != 1 {
+		t.Errorf("of one that leads nowhere: %v, %v", a, b)
+	}
+	w.found(map[string]hosts{"db": {addresses: []netip.Addr{netip.MustParseAddr("10.0.0.7")}, asked: now}})
+	if a, b := w.unasked(now.Add(lookupRefresh-1)), w.unasked(now.Add(lookupRefresh)); len(a) != 0 || len(b) != 1 {
+		t.Errorf("of one that is known: %v, %v", a, b)
+	}
+	w.found(map[string]hosts{"db": {asked: now.Add(lookupRefresh)}})
+	if w.Marks().Of(place("10.0.0.7:80")) == nil {
+		t.Error("a lookup that failed brings the server back")
+	}
+}
+
 func FuzzNames(f *testing.F) {
 	for _, s := range []string{"10.0.0.11", "[fd00::11]:80", "[fe80::1%eth0]:80", "web1:80", "[", "[]:", "::", "a:b:c", "\xff"} {
 		f.Add(s, "web1", "10.0.0.11", uint16(80))
