@@ -43,7 +43,7 @@ func (d *Director) build(cfg *config.Config) error {
 		d.process = append(d.process, lost)
 	}
 	d.marks = newMarks(d.log)
-	d.marks.configure(cfg) // before the first server gets a client
+	d.marks.configure(full) // before the first server gets a client
 	operator.hold = d.marks.reason
 	d.balancer = balancer.New(balancer.Options{
 		Open: d.openIPVS, Runner: d.runner, Owned: owned, OnOwned: d.keepOwned, OnTransition: d.poolChanged,

@@ -211,6 +211,7 @@ func (d *Director) adopt(ctx context.Context) {
 	now := time.Now()
 	d.settings.configure(full, now)
 	d.nat.configure(full, now)
+	d.marks.configure(full)
 	if err := d.balancer.Reload(ctx, full.Balancer); err != nil && ctx.Err() == nil {
 		d.log.Error("the servers that sources have found could not be put into force", "error", err)
 	}

@@ -54,7 +54,7 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	full := d.discovered.fill(cfg)
 	d.settings.configure(full, time.Now())
 	d.nat.configure(full, time.Now())
-	moved := d.marks.configure(cfg) // before the servers come that it concerns
+	moved := d.marks.configure(full) // before the servers come that it concerns
 	d.quorums.configure(cfg)
 	if err := d.balancer.Reload(ctx, full.Balancer); err != nil {
 		return api.Reloaded{}, d.refuse(errors.Join(fmt.Errorf("reload the services: %w", err), d.discard(anew)))
