@@ -41,11 +41,15 @@ type removed struct {
 	lost   int             // still there after removalPatience
 }
 
+// checksParts are what can be measured, in order.
+var checksParts = []string{"many", "shared", "deaths", "rolling"}
+
 // checksResult is everything that was measured.
 type checksResult struct {
 	many    []*checked
 	removed []*removed
 	shared  []*checked
+	rolled  []*rolled
 }
 
 // measureChecks measures what checks cost, whether they come in time, and how
@@ -59,7 +63,11 @@ func (b *bench) measureChecks(ctx context.Context) error {
 		return err
 	}
 	r := &checksResult{}
-	err = errors.Join(b.checkMany(ctx, s, r), b.checkShared(ctx, s, r), b.killServers(ctx, s, r))
+	for i, measure := range []func(context.Context, *stand, *checksResult) error{b.checkMany, b.checkShared, b.killServers, b.rollServers} {
+		if slices.Contains(b.checksOnly, checksParts[i]) {
+			err = errors.Join(err, measure(ctx, s, r))
+		}
+	}
 	b.printChecks(r)
 	return errors.Join(err, s.close())
 }

@@ -9,6 +9,7 @@ func (b *bench) printChecks(r *checksResult) {
 	b.printMany(r.many)
 	b.printShared(r.shared)
 	b.printRemoved(r.removed)
+	b.printRolled(r.rolled)
 }
 
 // printMany prints what many checks cost and when they came.
@@ -93,6 +94,21 @@ func (b *bench) printRemoved(list []*removed) {
 			bound = verdict(m.lost == 0 && largest(m.after) <= most[m.death], most[m.death])
 		}
 		t.add(m.death, m.keeper.name(), milliseconds(median(m.after)), milliseconds(largest(m.after)), bound, fmt.Sprint(m.lost))
+	}
+	t.print()
+}
+
+// printRolled prints what clients saw while servers were killed.
+func (b *bench) printRolled(list []*rolled) {
+	t := table{
+		title: fmt.Sprintf("Servers of a service killed in turn, without being drained before: %d clients with one request after the other; checks every %s, down after 2 failures in a row.",
+			visitors, victimInterval),
+		head: []string{"PROGRAM", "KILLED", "REQUESTS", "FAILED", "FAILED FOR EACH"},
+	}
+	t.note("A server that is drained first loses none: test/e2e.")
+	for _, m := range list {
+		t.add(m.name, fmt.Sprint(m.kills), fmt.Sprint(m.visits.OK+m.visits.Failed), fmt.Sprint(m.visits.Failed),
+			fmt.Sprintf("%.1f", float64(m.visits.Failed)/float64(m.kills)))
 	}
 	t.print()
 }

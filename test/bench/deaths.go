@@ -70,7 +70,7 @@ func (s *stand) killEach(ctx context.Context, k keeper, death int) (m *removed, 
 	if err := errors.Join(s.clear(ctx), k.prepare(dir, f)); err != nil {
 		return m, err
 	}
-	living, err := s.raise(ctx)
+	living, err := s.raise(ctx, victims)
 	if err != nil {
 		return m, err
 	}
@@ -126,15 +126,19 @@ func (s *stand) killOne(ctx context.Context, t *tap, m *removed, death, n int, p
 }
 
 // raise brings the victims to life.
-func (s *stand) raise(ctx context.Context) ([]*lab.Process, error) {
+func (s *stand) raise(ctx context.Context, many int) ([]*lab.Process, error) {
 	var living []*lab.Process
-	for n := range victims {
+	for n := range many {
 		if _, err := s.servers.Run(ctx, "ip", "addr", "replace", victim(n)+"/32", "dev", "lo"); err != nil {
 			return living, err
 		}
-		living = append(living, s.servers.Start(lab.Proc{Args: []string{s.bench.self, "servers", victim(n)}}))
+		living = append(living, s.startVictim(n))
 	}
 	return living, s.lab.Err()
+}
+
+func (s *stand) startVictim(n int) *lab.Process {
+	return s.servers.Start(lab.Proc{Args: []string{s.bench.self, "servers", victim(n)}})
 }
 
 // bury ends what is left of them.

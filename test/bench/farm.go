@@ -23,6 +23,7 @@ type farm struct {
 	kind     string        // of the checks: tcp (or empty) or http
 	interval time.Duration // of the checks
 	timeout  time.Duration // 0: checkTimeout
+	fast     time.Duration // between checks while one is failing, where a program has that; 0: interval
 	fall     int           // failures in a row after which a server is down; 0: what the program has by default
 }
 
@@ -51,8 +52,11 @@ func (f farm) checkTimeout() time.Duration {
 	return checkTimeout
 }
 
-// victimNet begins the addresses of the victims.
-const victimNet = "10.78."
+// victimNet begins the addresses of the victims; nobody else listens on victimPort.
+const (
+	victimNet  = "10.78."
+	victimPort = 8080
+)
 
 // movedNet begins the addresses of the servers that replace others.
 const movedNet = "10.77."
@@ -114,7 +118,7 @@ func (f farm) batonFile(dir string) string {
 	}
 	var t strings.Builder
 	fmt.Fprintf(&t, "node: a\nstate_dir: %s/state\napi: {socket: %s}\n", dir, baton{}.socket(dir))
-	fmt.Fprintf(&t, "defaults:\n  check: {interval: %s, timeout: %s%s}\nservices:\n", f.interval, f.checkTimeout(), fall(f.fall))
+	fmt.Fprintf(&t, "defaults:\n  check: {interval: %s, timeout: %s%s}\nservices:\n", f.interval, f.checkTimeout(), f.keys())
 	for s := range f.services {
 		fmt.Fprintf(&t, "  - name: s%d\n    address: %s:%d\n    scheduler: rr\n    admit: %s\n    check: {%s: {}}\n    servers:\n",
 			s, vip, f.port(s), admit, f.check())
@@ -132,7 +136,7 @@ func (f farm) batonFile(dir string) string {
 			vip, f.port(f.services), admit, f.check())
 	}
 	for n := range f.victims {
-		fmt.Fprintf(&t, "      - %s:%d\n", victim(n), serverPort)
+		fmt.Fprintf(&t, "      - %s:%d\n", victim(n), victimPort)
 	}
 	return t.String()
 }
@@ -161,7 +165,7 @@ func (f farm) keepalivedFile() string {
 	if f.victims > 0 {
 		begin(f.services)
 		for n := range f.victims {
-			fmt.Fprintf(&t, "\treal_server %s %d {\n\t\tweight 1\n%s\t}\n", victim(n), serverPort, f.keepalivedCheck())
+			fmt.Fprintf(&t, "\treal_server %s %d {\n\t\tweight 1\n%s\t}\n", victim(n), victimPort, f.keepalivedCheck())
 		}
 		t.WriteString("}\n")
 	}
@@ -190,10 +194,13 @@ func (f farm) check() string {
 	return f.kind
 }
 
-// fall is the key for the failures, if they are given.
-func fall(n int) string {
-	if n == 0 {
-		return ""
+// keys are those keys of baton's checks that are given only sometimes.
+func (f farm) keys() (out string) {
+	if f.fall > 0 {
+		out += fmt.Sprintf(", fall: %d", f.fall)
 	}
-	return fmt.Sprintf(", fall: %d", n)
+	if f.fast > 0 {
+		out += fmt.Sprintf(", fast_interval: %s", f.fast)
+	}
+	return out
 }

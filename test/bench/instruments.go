@@ -29,6 +29,7 @@ var instruments = map[string]func(args []string) error{
 	"checker": runChecker,
 	"table":   keepTable,
 	"time":    timeCommand,
+	"visit":   visit,
 }
 
 // longest is how long an instrument lives if nobody ends it.
@@ -128,6 +129,7 @@ func serveHTTP(args []string) error {
 	time.AfterFunc(longest, func() { os.Exit(1) })
 	at := net.TCPAddr{Port: serverPort}
 	if len(args) > 0 {
+		at.Port = victimPort
 		if at.IP = net.ParseIP(args[0]); at.IP == nil {
 			return fmt.Errorf("%q is no address", args[0])
 		}

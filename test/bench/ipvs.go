@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -311,7 +312,7 @@ func (b *bench) ipvsInGuest(ctx context.Context) error {
 // checksInGuest does so for the checks.
 func (b *bench) checksInGuest(ctx context.Context) error {
 	return b.partInGuest(ctx, 2400, "-only", "checks", "-checks-servers", fmt.Sprint(b.checksServers),
-		"-checks-runs", fmt.Sprint(b.checksRuns), "-checks-watch", b.checksWatch.String())
+		"-checks-runs", fmt.Sprint(b.checksRuns), "-checks-only", strings.Join(b.checksOnly, ","), "-checks-watch", b.checksWatch.String())
 }
 
 // partInGuest runs a part in a guest, for so many seconds at most.

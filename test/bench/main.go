@@ -96,6 +96,7 @@ type bench struct {
 
 	checksServers, checksRuns int
 	checksWatch               time.Duration
+	checksOnly                []string
 }
 
 // parts are what can be measured, in order.
@@ -136,6 +137,7 @@ func parse(args []string) (*bench, error) {
 	f.IntVar(&b.checksServers, "checks-servers", 10000, "checks: servers, each with a check every 5s")
 	f.IntVar(&b.checksRuns, "checks-runs", 1, "checks: measurements of each kind")
 	f.DurationVar(&b.checksWatch, "checks-watch", time.Minute, "checks: how long to watch a program check")
+	checksOnly := f.String("checks-only", strings.Join(checksParts, ","), "checks: what to measure, with commas between")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -155,6 +157,12 @@ func parse(args []string) (*bench, error) {
 	}
 	if n := slices.Max(append(b.ipvsLarge, b.ipvsServices)); n > 5000 || b.ipvsServices < 1 || b.ipvsRuns < 1 {
 		return nil, errors.New("-ipvs-services, -ipvs-large: 1 to 5000; -ipvs-runs: at least 1")
+	}
+	b.checksOnly = strings.Split(*checksOnly, ",")
+	for _, part := range b.checksOnly {
+		if !slices.Contains(checksParts, part) {
+			return nil, fmt.Errorf("-checks-only: there is no part %q", part)
+		}
 	}
 	if n := b.checksServers; n < serversPerService || n > 50000 || b.checksRuns < 1 {
 		return nil, errors.New("-checks-servers: 10 to 50000; -checks-runs: at least 1")

@@ -18,6 +18,7 @@ type stand struct {
 	lab      *lab.Lab
 	director *lab.Host
 	servers  *lab.Host
+	client   *lab.Host
 }
 
 // openStand makes the hosts. Close it.
@@ -37,12 +38,31 @@ func (b *bench) openStand(ctx context.Context) (s *stand, err error) {
 		}
 		s.director.Route(net, "10.0.0.66")
 	}
+	if err := s.connectClient(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	s.director.Route(victimNet+"0.0/16", "10.0.0.66")
 	s.servers.Start(lab.Proc{Args: []string{b.self, "servers"}})
 	if err := l.Err(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return s, nil
+}
+
+// connectClient makes the host of the clients, on the director's other side.
+func (s *stand) connectClient(ctx context.Context) error {
+	outside := s.lab.Bridge("outside")
+	s.director.Connect(outside, "eth1", "10.9.0.1/24")
+	s.client = s.lab.Host("client")
+	s.client.Connect(outside, "eth0", "10.9.0.2/24")
+	s.client.Route(vip+"/32", "10.9.0.1")
+	s.servers.Route("10.9.0.0/24", "10.0.0.1")
+	for _, args := range [][]string{{"ip", "addr", "add", vip + "/32", "dev", "eth1"}, {"sysctl", "-qw", "net.ipv4.ip_forward=1"}} {
+		if _, err := s.director.Run(ctx, args[0], args[1:]...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *stand) close() error { return s.lab.Close() }
