@@ -83,8 +83,8 @@ func (b *bench) printRemoved(list []*removed) {
 		deaths[1].name: victimFall*victimInterval + victimTimeout + removalBound,
 	}
 	t := table{
-		title: fmt.Sprintf("A server dies, one of %d among 1,000 others; checks every %s with a timeout of %s, down after %d failures in a row.",
-			victims, victimInterval, victimTimeout, victimFall),
+		title: fmt.Sprintf("A server dies, one of %d among %d others; checks every %s with a timeout of %s, down after %d failures in a row.",
+			victims, othersAlive, victimInterval, victimTimeout, victimFall),
 		head: []string{"IT", "PROGRAM", "REMOVED AFTER p50", "max", "BOUND", "STILL THERE"},
 	}
 	t.note("From its death to the kernel's being told. The bound is interval × fall + 100 ms, and the timeout where the server is silent.")

@@ -11,7 +11,10 @@ import (
 )
 
 // victims are the servers that die, one after the other, among others that live.
-const victims = 8
+const (
+	victims     = 8
+	othersAlive = 200
+)
 
 // The schedule with which their death is noticed: after three failures in a row.
 const (
@@ -62,7 +65,7 @@ func (b *bench) killServers(ctx context.Context, s *stand, r *checksResult) erro
 // killEach kills the victims one by one.
 func (s *stand) killEach(ctx context.Context, k keeper, death int) (m *removed, err error) {
 	m = &removed{keeper: k, death: deaths[death].name}
-	f := farm{services: 100, kind: "tcp", trusted: true, interval: victimInterval, timeout: victimTimeout, fall: victimFall, victims: victims}
+	f := farm{services: othersAlive / serversPerService, kind: "tcp", trusted: true, interval: victimInterval, timeout: victimTimeout, fall: victimFall, victims: victims}
 	dir, err := os.MkdirTemp(s.lab.Dir(), k.name()+"-")
 	if err != nil {
 		return m, err
