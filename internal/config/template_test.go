@@ -283,3 +283,19 @@ func FuzzParseServers(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkExpand(b *testing.B) {
+	cfg, err := Parse("x", []byte("services: [{name: a, address: 10.0.0.100:80, check: {http: {path: /healthz}}, servers_from: [{file: /x}]}]"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var found []discovery.Server
+	for i := range discovery.MaxServers {
+		found = append(found, discovery.Server{Address: netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), Port: 8080, Weight: 3})
+	}
+	for b.Loop() {
+		if e := cfg.Sources[0].Template.Expand(source, found); len(e.Servers) != len(found) {
+			b.Fatal(e.Refused)
+		}
+	}
+}

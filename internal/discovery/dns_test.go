@@ -129,6 +129,7 @@ func TestLookups(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			c.zone.Nothing = 20
 			s := newNameServer(t, c.zone.Answer)
 			a, err := ask(t, newDNS(c.spec, s))
 			if err != nil || show(a) != c.want {

@@ -130,8 +130,10 @@ func (s *NameServer) reply(packet []byte, from string, tcp bool) [][]byte {
 type Zone struct {
 	Lines  []string
 	Extras bool
-	RCodes map[string]dnsmessage.RCode // by name, instead of an answer
-	Most   int                         // bytes over UDP; 0: all
+	// Nothing is how many seconds it holds that there is nothing.
+	Nothing uint32
+	RCodes  map[string]dnsmessage.RCode // by name, instead of an answer
+	Most    int                         // bytes over UDP; 0: all
 }
 
 // Answer writes the answer to a query.
@@ -169,7 +171,7 @@ func (z Zone) Answer(q dnsmessage.Message, tcp bool) []byte {
 	if len(m.Answers) == 0 {
 		m.Authorities = append(m.Authorities, dnsmessage.Resource{
 			Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName("example."), Type: dnsmessage.TypeSOA, Class: dnsmessage.ClassINET, TTL: 40},
-			Body:   &dnsmessage.SOAResource{NS: dnsmessage.MustNewName("ns.example."), MBox: dnsmessage.MustNewName("x.example."), MinTTL: 20},
+			Body:   &dnsmessage.SOAResource{NS: dnsmessage.MustNewName("ns.example."), MBox: dnsmessage.MustNewName("x.example."), MinTTL: z.Nothing},
 		})
 	}
 	if z.Extras && asked.Type == dnsmessage.TypeSRV {

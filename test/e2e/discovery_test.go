@@ -65,7 +65,7 @@ func found(s *scene.Scene, from, n int) (out []netip.AddrPort) {
 
 // srv has the DNS name exactly these servers.
 func (c *catalogues) srv(servers ...netip.AddrPort) {
-	z := catalogue.Zone{Extras: true, Most: 1232}
+	z := catalogue.Zone{Extras: true, Most: 1232, Nothing: 1}
 	hosts := map[netip.Addr]bool{}
 	for _, s := range servers {
 		name := fmt.Sprintf("h%d.example.", s.Addr().As4()[3])
