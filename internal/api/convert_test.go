@@ -181,6 +181,7 @@ func TestProblems(t *testing.T) {
 		s.Config.LastError = ""
 		s.Routers.Routers = s.Routers.Routers[:1]
 		s.Balancer.Services = s.Balancer.Services[2:]
+		s.Sources = nil
 	}
 	for _, tt := range []struct {
 		name   string
@@ -199,6 +200,7 @@ func TestProblems(t *testing.T) {
 			"service media: down, the fallback 10.0.0.13:5000 serves: no live server",
 			"router lan: 10.0.1.9 uses virtual router id 52 on eth1 for [10.0.1.253], this router has [10.0.1.254]: make the configurations equal, or give one of them another id",
 			"service http: 1 of 3 servers is down",
+			`service http: file /var/lib/deploy/web.yaml fails, its 5 servers are kept: /var/lib/deploy/web.yaml:3:4: unknown key "wieght" in server; did you mean "weight"?`,
 		}},
 		{"a router", func(s *api.Snapshot) {
 			quiet(s)

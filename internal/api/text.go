@@ -172,7 +172,11 @@ func (p *printer) source(s Source, at time.Time) {
 	if s.LastSuccess.IsZero() {
 		text += "no answer yet"
 	} else {
-		text += fmt.Sprintf("%d servers, %s ago", s.Servers, age(at, s.LastSuccess))
+		plural := "s"
+		if s.Servers == 1 {
+			plural = ""
+		}
+		text += fmt.Sprintf("%d server%s, answered %s ago", s.Servers, plural, age(at, s.LastSuccess))
 	}
 	if s.Held > 0 {
 		text += p.paint(fmt.Sprintf(", %d of them kept although it does not name them", s.Held), warn)

@@ -47,6 +47,7 @@ type worker struct {
 	accept   func([]Server) (usable []Server, refused []string)
 	trust    trust
 	last     *answer // of the source, before the service had a say; nil: none yet
+	judged   judged
 	at       time.Time
 	err      string // of the last attempt; empty: it succeeded
 	failures uint64
@@ -76,7 +77,7 @@ func (w *worker) is(want Want) bool { return reflect.DeepEqual(w.source, want.So
 // not asked for again.
 func (w *worker) reset(want Want) {
 	w.mu.Lock()
-	w.accept, w.trust.keep = want.Accept, want.keep()
+	w.accept, w.trust.keep, w.judged = want.Accept, want.keep(), judged{version: w.judged.version + 1}
 	w.mu.Unlock()
 	select {
 	case w.anew <- struct{}{}:
@@ -226,17 +227,8 @@ func (w *worker) judge(a answer, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	accept := w.accept
-	w.mu.Unlock()
-	usable, refused := named, []string(nil)
-	if accept != nil {
-		usable, refused = accept(named)
-	}
-	if w.source.File != "" && len(refused) > 0 { // like a configuration: all or nothing
-		return errors.New(few(refused))
-	}
-	if usable, err = clean(usable); err != nil {
+	usable, refused, err := w.usable(named)
+	if err != nil {
 		return err
 	}
 	refused = slices.Concat(a.notes, refused)
@@ -257,6 +249,42 @@ func (w *worker) judge(a answer, now time.Time) error {
 	}
 	w.tellDoubt(doubted, held, len(usable) == 0)
 	return nil
+}
+
+// judged is what a service said to the servers of an answer: most answers are the
+// same as the one before.
+type judged struct {
+	version       int // of what the service says
+	done          bool
+	named, usable []Server
+	refused       []string
+}
+
+// usable returns which of the servers that are named the service can use, and why
+// not the others.
+func (w *worker) usable(named []Server) (usable []Server, refused []string, err error) {
+	w.mu.Lock()
+	accept, before := w.accept, w.judged
+	w.mu.Unlock()
+	switch {
+	case accept == nil:
+		return named, nil, nil
+	case before.done && slices.EqualFunc(before.named, named, Server.Equal):
+		return before.usable, before.refused, nil
+	}
+	usable, refused = accept(named)
+	if w.source.File != "" && len(refused) > 0 { // like a configuration: all or nothing
+		return nil, nil, errors.New(few(refused))
+	}
+	if usable, err = clean(usable); err != nil {
+		return nil, nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.judged.version == before.version {
+		w.judged = judged{before.version, true, named, usable, refused}
+	}
+	return usable, refused, nil
 }
 
 func (w *worker) log() *slog.Logger {

@@ -7,6 +7,7 @@ import (
 	"baton/internal/api"
 	"baton/internal/balancer"
 	"baton/internal/check"
+	"baton/internal/discovery"
 	"baton/internal/network"
 	"baton/internal/pool"
 	"baton/internal/speaker"
@@ -32,6 +33,14 @@ func Snapshot() api.Snapshot {
 		},
 		Routers:  speaker.Status{Routers: []speaker.RouterStatus{web(), lan()}},
 		Balancer: services(),
+		Sources: []discovery.Status{
+			{Service: "http", Kind: "dns", Target: "_web._tcp.example.net SRV", Servers: 2, LastSuccess: ago(12 * time.Second)},
+			{
+				Service: "http", Kind: "file", Target: "/var/lib/deploy/web.yaml", Servers: 5, Held: 4, LastSuccess: ago(3 * time.Minute),
+				Error: `/var/lib/deploy/web.yaml:3:4: unknown key "wieght" in server; did you mean "weight"?`, Failures: 7,
+			},
+			{Service: "http", Kind: "consul", Target: "http://127.0.0.1:8500 web tag production"},
+		},
 		Sync: map[string]api.ConnectionSync{
 			"web": {Interface: "eth1", ID: 51, Role: "master", Restarts: 1},
 		},
