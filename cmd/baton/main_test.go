@@ -120,6 +120,7 @@ func steer(ts *testscript.TestScript, _ bool, args []string) {
 			s.Routers.Routers = s.Routers.Routers[:1]
 			s.Balancer.Services = s.Balancer.Services[2:]
 			s.Balancer.Foreign = nil
+			s.Sources = nil
 		})
 	case "refuse":
 		d.engine.Refuse(args[1], errors.New("router "+args[1]+": "+args[2]))
