@@ -21,7 +21,7 @@ TESTFLAGS ?=
 VM_KERNEL_PACKAGES ?= ./internal/ipvs ./internal/ipvsadm
 VM_PACKAGES ?= ./test/lab ./test/e2e
 # Tests of the latter that hold baton to no time, and so may run beside others.
-VM_PATIENT ?= ^(TestTraffic|TestForwarding|TestIPv6|TestUDP|TestMetrics|TestDrain|TestRollingRestart|TestOverridesAreKept|TestColdStandby|TestSourceNAT|TestPreparedRealServer|TestDiscovery|TestConnectionSync.*|TestChecksThroughTheVIP)$$
+VM_PATIENT ?= ^(TestTraffic|TestForwarding|TestIPv6|TestUDP|TestMetrics|TestDrain|TestRollingRestart|TestOverridesAreKept|TestColdStandby|TestSourceNAT|TestPreparedRealServer|TestDiscovery|TestConnectionSync.*|TestChecksThroughTheVIP|TestWeights)$$
 VM_RUN := $(CURDIR)/test/vm/run
 # The groups of test/deps that the tests need.
 TEST_DEPS ?= build vm lab metrics decode
