@@ -196,8 +196,13 @@ func (t Transition) log(log *slog.Logger) {
 	}
 	attrs := []any{"service", t.Service}
 	what := "service is " + t.To
-	if t.To == onBackups || t.To == primaries {
+	switch t.To {
+	case onBackups, primaries:
 		what = "service is served by its " + t.To
+	case Panicking:
+		what = "service panics"
+	case normal:
+		what = "service panics no more"
 	}
 	if t.Server != "" {
 		attrs = append(attrs, "server", t.Server)

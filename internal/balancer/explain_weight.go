@@ -15,8 +15,8 @@ func (s ServiceStatus) posture() (out []string) {
 			}
 		}
 		out = append(out, fmt.Sprintf("It panics: fewer than %d %% of its servers are up (panic_threshold), so that no check takes one out "+
-			"any more; %s that fail serve on. The panic ends when %d %% are up; draining or disabling a server by hand still works.",
-			s.PanicThreshold, count(held, "server"), s.PanicThreshold))
+			"any more; %s. The panic ends when %d %% are up; draining or disabling a server by hand still works.",
+			s.PanicThreshold, keptText(held), s.PanicThreshold))
 	}
 	if s.BackupsServe {
 		out = append(out, fmt.Sprintf("Its backups serve, because the others do not make the quorum; they leave when these weigh %d again.", s.comeback()))
@@ -25,6 +25,13 @@ func (s ServiceStatus) posture() (out []string) {
 		out = append(out, fmt.Sprintf("One unit of weight is %d units in the kernel, so that parts of it can be given.", s.Factor))
 	}
 	return out
+}
+
+func keptText(n int) string {
+	if n == 1 {
+		return "1 server that fails serves on"
+	}
+	return fmt.Sprintf("%d servers that fail serve on", n)
 }
 
 // weighing says what has made the server's weight what it is.

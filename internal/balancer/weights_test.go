@@ -211,7 +211,7 @@ func TestPanicAndBackups(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		text := strings.Join(append(st.Explain(), st.Servers[2].Explain(st, noPast)...), "\n")
-		for _, want := range []string{"It panics: fewer than 50 %", "1 server that fail serve on", "Its backups serve", "It fails and serves on all the same"} {
+		for _, want := range []string{"It panics: fewer than 50 %", "1 server that fails serves on", "Its backups serve", "It fails and serves on all the same"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("explain does not say %q:\n%s", want, text)
 			}

@@ -38,9 +38,7 @@ func (s *service) adopt(found Table, verdicts map[CheckID]Verdict) {
 			if waiting > 0 {
 				srv.adopted = srv.adopted || weight > 0
 				srv.seated = true
-				if srv.spec.Dynamic {
-					srv.borrowed = weight
-				}
+				srv.borrows, srv.borrowed = srv.spec.Dynamic, weight
 			}
 		}
 		for _, r := range v.Servers {

@@ -42,8 +42,9 @@ type server struct {
 	state   State
 	counted uint64  // what it contributes to a sum of live weights
 	said    Verdict // what its checks and its agent say of its weight, and of its mode
-	// borrowed is the weight under which it was found in the kernel, until those
-	// that decide about its weight have spoken; 0: none.
+	// borrows: the weight under which it was found in the kernel counts, until those
+	// that decide about its weight have spoken.
+	borrows  bool
 	borrowed uint32
 
 	cold    bool      // it starts slowly when it comes up

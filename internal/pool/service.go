@@ -100,7 +100,7 @@ func (s *service) start(verdicts map[CheckID]Verdict) {
 func (s *server) succeed(b *server) {
 	s.adopted = b.state == Up
 	_, s.seated = b.place()
-	s.said, s.borrowed = b.said, b.borrowed
+	s.said, s.borrows, s.borrowed = b.said, b.borrows, b.borrowed
 	s.held = b.held
 	s.cold = b.cold
 	if s.service.spec.SlowStart > 0 {

@@ -50,7 +50,7 @@ func (s *server) learn(verdicts map[CheckID]Verdict, failing, waiting int) (chan
 		}
 	}
 	if failing > 0 || waiting == 0 && (heard || s.spec.Agent == "") {
-		s.borrowed = 0
+		s.borrows = false
 	}
 	return s.full() != before
 }

@@ -112,6 +112,20 @@ func TestAgentDrains(t *testing.T) {
 	}
 }
 
+// An agent that had a server at weight 0 is asked before the server gets clients.
+func TestTheWeightZeroThatWasFoundCounts(t *testing.T) {
+	p := New([]Service{web(func(s *Service) { s.Servers[0].Agent, s.Servers[0].Dynamic = "g", true })},
+		found(kernelServer("10.0.0.1", 0), kernelServer("10.0.0.2", 200)))
+	say(p, "a", "b")
+	if got, want := servers(t, p), "10.0.0.1:80*0 10.0.0.2:80*200"; got != want {
+		t.Errorf("before the agent speaks: %s, want %s", got, want)
+	}
+	p.Set("g", false) // it cannot be reached
+	if got, want := servers(t, p), "10.0.0.1:80*100 10.0.0.2:80*200"; got != want {
+		t.Errorf("afterwards: %s, want %s", got, want)
+	}
+}
+
 // A program that is restarted keeps the weight that it finds until those have
 // spoken who decide about it.
 func TestTheWeightThatWasFoundCounts(t *testing.T) {

@@ -48,7 +48,7 @@ func (s *server) full() uint64 {
 	switch {
 	case s.wanted.Weighs:
 		return min(uint64(s.wanted.Weight)*factor, math.MaxInt32)
-	case s.borrowed > 0:
+	case s.borrows:
 		return uint64(s.borrowed)
 	}
 	weight := uint64(s.spec.Weight)

@@ -235,7 +235,7 @@ func kernelWeights(t *testing.T, f *scene.Farm, at netip.AddrPort, want ...uint3
 		}
 		var got []uint32
 		for _, s := range v.Servers {
-			got = append(got, uint32(s.Weight))
+			got = append(got, s.Weight)
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			return fmt.Errorf("%s has weights %v, want %v", at, got, want)
