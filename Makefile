@@ -24,7 +24,7 @@ VM_PACKAGES ?= ./test/lab ./test/e2e
 VM_PATIENT ?= ^(TestTraffic|TestForwarding|TestIPv6|TestUDP|TestMetrics|TestDrain|TestRollingRestart|TestOverridesAreKept|TestColdStandby|TestSourceNAT|TestPreparedRealServer|TestDiscovery|TestConnectionSync.*|TestChecksThroughTheVIP|TestWeights)$$
 VM_RUN := $(CURDIR)/test/vm/run
 # The groups of test/deps that the tests need.
-TEST_DEPS ?= build vm lab metrics decode
+TEST_DEPS ?= build vm lab metrics decode servers
 
 FUZZTIME ?= 60s
 # A copy of the Go vulnerability database, for machines that cannot reach the service.

@@ -146,9 +146,11 @@ func TestTalkInBytes(t *testing.T) {
 	mysql := func(packet string) func(net.Conn) {
 		return then(say(string([]byte{byte(len(packet)), 0, 0, 0})+packet), hang)
 	}
-	postgres := func(typ, body string) func(net.Conn) {
-		return afterAny(typ + string([]byte{0, 0, 0, byte(len(body) + 4)}) + body)
+	postgresMessage := func(typ, body string) string {
+		return typ + string([]byte{0, 0, 0, byte(len(body) + 4)}) + body
 	}
+	postgres := func(typ, body string) func(net.Conn) { return afterAny(postgresMessage(typ, body)) }
+	welcome := postgresMessage("R", "\x00\x00\x00\x00") + postgresMessage("S", "server_version\x0016\x00")
 	for _, tt := range []struct {
 		name, protocol string
 		server         func(net.Conn)
@@ -160,7 +162,10 @@ func TestTalkInBytes(t *testing.T) {
 		{"mysql blocked", "mysql", mysql("\xff\x69\x04Host is blocked"), L7STS, `refuses with error 1129: "Host is blocked"`},
 		{"mysql short", "mysql", then(say("\x40\x00\x00\x00\x0a8.0"), func(net.Conn) {}), L7RSP, "and closed the connection"},
 		{"mysql other version", "mysql", mysql("\x09old\x00"), L7RSP, "no greeting of MySQL"},
-		{"postgresql", "postgresql", postgres("R", "\x00\x00\x00\x00"), L7OK, "takes connections"},
+		{"postgresql", "postgresql", afterAny(welcome + postgresMessage("Z", "I")), L7OK, "takes connections"},
+		{"postgresql stranger", "postgresql", afterAny(welcome + postgresMessage("E", "C3D000\x00Mno such database\x00\x00")), L7STS, "SQLSTATE 3D000"},
+		{"postgresql half", "postgresql", afterAny(welcome), L7TOUT, "did not send an answer"},
+		{"postgresql nonsense", "postgresql", afterAny(welcome + postgresMessage("D", "x")), L7RSP, "no answer of PostgreSQL"},
 		{"postgresql password", "postgresql", postgres("R", "\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00"), L7OK, "asks for a password"},
 		{"postgresql starting", "postgresql", postgres("E", "SFATAL\x00C57P03\x00Mthe database system is starting up\x00\x00"), L7STS, `refuses with SQLSTATE 57P03: "the database system is starting up"`},
 		{"postgresql huge", "postgresql", afterAny("R\x7f\xff\xff\xff"), L7RSP, "no answer of PostgreSQL"},

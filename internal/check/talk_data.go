@@ -77,27 +77,42 @@ func talkPostgreSQL(c *connection, t *Talk) (string, error) {
 	if _, err := c.Write(m); err != nil {
 		return "", c.failed(err, "an answer")
 	}
-	head, err := c.read(5, "an answer")
+	kind, body, err := c.postgresMessage("RE")
 	if err != nil {
 		return "", err
 	}
-	length := int(binary.BigEndian.Uint32(head[1:])) - 4
-	if head[0] != 'R' && head[0] != 'E' || length < 4 || length > maxMessage {
-		return "", failf(L7RSP, "%s sent %s, which is no answer of PostgreSQL", c.target, quote(head))
+	text := "takes connections, and asks for a password"
+	if kind == 'R' && binary.BigEndian.Uint32(body) == 0 {
+		// Only now it looks at the user and the database (InitPostgres), and tells
+		// much of itself when it is content.
+		text = "takes connections"
+		for kind == 'R' || kind == 'S' || kind == 'K' || kind == 'N' {
+			if kind, body, err = c.postgresMessage("RSKNZE"); err != nil {
+				return "", err
+			}
+		}
 	}
-	body, err := c.read(length, "its whole answer")
-	if err != nil {
-		return "", err
-	}
-	if head[0] == 'E' {
+	if kind == 'E' {
 		return "", postgresFailure(c, body)
 	}
 	// Terminate: or the server logs a client that vanished.
 	_, _ = c.Write([]byte{'X', 0, 0, 0, 4})
-	if method := binary.BigEndian.Uint32(body); method != 0 {
-		return "takes connections, and asks for a password", nil
+	return text, nil
+}
+
+// postgresMessage reads a message of one of these kinds.
+func (c *connection) postgresMessage(kinds string) (kind byte, body []byte, err error) {
+	head, err := c.read(5, "an answer")
+	if err != nil {
+		return 0, nil, err
 	}
-	return "takes connections", nil
+	kind = head[0]
+	length := int(binary.BigEndian.Uint32(head[1:])) - 4
+	if strings.IndexByte(kinds, kind) < 0 || length < 1 || length > maxMessage || kind == 'R' && length < 4 {
+		return 0, nil, failf(L7RSP, "%s sent %s, which is no answer of PostgreSQL", c.target, quote(head))
+	}
+	body, err = c.read(length, "its whole answer")
+	return kind, body, err
 }
 
 // postgresFailure reads an ErrorResponse: fields of a byte and a text each.
