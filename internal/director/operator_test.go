@@ -453,3 +453,42 @@ func TestNotes(t *testing.T) {
 		}
 	}
 }
+
+// A server that a source makes come and go comes back as it was wanted, and so does
+// one that has a file.
+func TestOverridesOfDiscoveredServers(t *testing.T) {
+	s, file := found(t, "[10.9.0.2, 10.9.0.3, 10.9.0.4]")
+	dir := s.marksDir(t, "marks")
+	touch(t, dir, "10.9.0.3:80")
+	text, err := os.ReadFile(s.config)
+	must(t, err)
+	must(t, os.WriteFile(s.config, append([]byte("maintenance_dir: "+dir+"\n"), text...), 0o600))
+	s.start("")
+	const all = "10.9.0.1:80*1 , 10.9.0.2:80*1 file /servers.yaml, 10.9.0.3:80*1 file /servers.yaml, 10.9.0.4:80*1 file /servers.yaml"
+	s.hasServers(all)
+	c := s.client(s.socket)
+	_, err = c.Override(t.Context(), "http", "10.9.0.2", api.ServerPatch{State: api.ServerDisabled, Reason: "new disk"})
+	must(t, err)
+	held := func(when string) {
+		t.Helper()
+		two, err := c.Server(t.Context(), "http", "10.9.0.2")
+		must(t, err)
+		three, err := c.Server(t.Context(), "http", "10.9.0.3")
+		must(t, err)
+		if two.State != "disabled" || two.Override == nil || three.State != "draining" || three.Held == "" {
+			t.Errorf("%s: %+v\n%+v", when, two, three)
+		}
+	}
+	held("at first")
+	must(t, os.WriteFile(file, []byte("[10.9.0.3, 10.9.0.4]"), 0o600))
+	s.hasServers("10.9.0.1:80*1 , 10.9.0.3:80*1 file /servers.yaml, 10.9.0.4:80*1 file /servers.yaml")
+	s.eventually(func() bool { return len(s.status().Absent) > 0 })
+	if absent := s.status().Absent; len(absent) != 1 || absent[0].Server != "10.9.0.2:80" || absent[0].Override.Reason != "new disk" {
+		t.Errorf("absent: %+v", absent)
+	}
+	must(t, os.WriteFile(file, []byte("[10.9.0.2, 10.9.0.3, 10.9.0.4]"), 0o600))
+	s.hasServers(all)
+	held("when they are back")
+	s.eventually(func() bool { return len(s.status().Absent) == 0 })
+	must(t, s.stop())
+}
