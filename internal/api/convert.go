@@ -156,7 +156,7 @@ func fromServer(s balancer.ServerStatus) RealServer {
 		}
 	}
 	if s.Agent != nil && s.Agent.Known {
-		out.Agent = &Agent{Says: s.AgentSays.String(), Last: fromCheck(*s.Agent)}
+		out.Agent = &Agent{Says: s.Agent.Says.String(), Last: fromCheck(s.Agent.CheckStatus)}
 	}
 	out.Check = decisive(out.Checks)
 	return out

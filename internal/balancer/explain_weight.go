@@ -44,15 +44,15 @@ func (s ServerStatus) weighing(service ServiceStatus) (out []string) {
 	case s.Backup:
 		out = append(out, "It is a backup.")
 	}
-	if s.Said.Weighted {
-		said := fmt.Sprintf("Its checks say weight %d, instead of the configured %d", s.Said.Weight, s.ConfiguredWeight)
+	if s.Weighted {
+		said := fmt.Sprintf("Its checks say weight %d, instead of the configured %d", s.CheckWeight, s.ConfiguredWeight)
 		if s.Override != nil && s.Override.Weight != nil {
 			said += "; an operator's weight counts instead of both"
 		}
 		out = append(out, said+".")
 	}
 	if s.Agent != nil {
-		out = append(out, s.agent())
+		out = append(out, s.Agent.explain())
 	}
 	if s.Ramp > 0 {
 		out = append(out, fmt.Sprintf("It starts slowly (slow_start: %s): it has reached %d %% of its weight, and has all of it at %s.",
@@ -61,11 +61,10 @@ func (s ServerStatus) weighing(service ServiceStatus) (out []string) {
 	return out
 }
 
-// agent says what the server's agent asks for, and how much that is worth.
-func (s ServerStatus) agent() string {
-	a := s.Agent
+// explain says what a server's agent asks for, and how much that is worth.
+func (a *AgentStatus) explain() string {
 	name := "Its agent at " + a.Subject
-	switch holds := s.AgentSays.String(); {
+	switch holds := a.Says.String(); {
 	case !a.Known:
 		return name + " has not been asked yet."
 	case a.Failures > 0 && holds == "nothing":

@@ -143,8 +143,8 @@ func (e *engine) server(of *pool.ServiceState, srv *pool.ServerState) ServerStat
 		Address:          srv.Spec.AddrPort(),
 		State:            serverStates[srv.State],
 		ConfiguredWeight: srv.Spec.Weight,
-		EffectiveWeight:  srv.Effective,
-		Said:             srv.Said,
+		Weighted:         srv.Said.Weighted,
+		CheckWeight:      srv.Said.Weight,
 		Ramp:             srv.Ramp,
 		RampUntil:        srv.RampUntil,
 		Backup:           srv.Spec.Backup,
@@ -162,10 +162,9 @@ func (e *engine) server(of *pool.ServiceState, srv *pool.ServerState) ServerStat
 		out.Checks = append(out.Checks, e.check(id))
 	}
 	if id := srv.Spec.Agent; id != "" {
-		agent := e.check(id)
-		out.Agent = &agent
+		out.Agent = &AgentStatus{CheckStatus: e.check(id)}
 		if st, ok := e.b.options.Runner.Status(string(id)); ok {
-			out.AgentSays = st.Verdict.Word
+			out.Agent.Says = st.Verdict.Word
 		}
 	}
 	return out

@@ -83,9 +83,9 @@ type ServerStatus struct {
 	Weight           uint32 // as in the kernel's table, in configured units, parts of one counting as one; 0 when not in it
 	KernelWeight     uint32 // as in the kernel's table; see Factor
 	ConfiguredWeight uint32
-	EffectiveWeight  uint32       // that it has while it gets clients, in configured units, but for a slow start
-	Said             pool.Verdict // what its checks and its agent say of that
-	Ramp             uint32       // percentage of its weight that a slow start has reached; 0: none is under way
+	Weighted         bool // its checks say that its weight should be CheckWeight instead
+	CheckWeight      uint32
+	Ramp             uint32 // percentage of its weight that a slow start has reached; 0: none is under way
 	RampUntil        time.Time
 	Backup           bool // it serves only while the others have not the quorum
 	Spare            bool // a live backup that does not serve
@@ -104,8 +104,7 @@ type ServerStatus struct {
 	Since      time.Time
 	Reason     string
 	Checks     []CheckStatus
-	Agent      *CheckStatus // nil: none
-	AgentSays  check.Word   // in all
+	Agent      *AgentStatus // nil: none
 }
 
 // Stats are the kernel's counters of a server, since it was added.
@@ -128,6 +127,12 @@ type CheckStatus struct {
 	Successes int // in a row
 	Failures  int // in a row
 	Schedule  check.Schedule
+}
+
+// AgentStatus is what the agent of a server says.
+type AgentStatus struct {
+	CheckStatus            // of the last time that it was asked
+	Says        check.Word // in all
 }
 
 // CheckCount counts results.

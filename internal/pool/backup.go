@@ -10,7 +10,7 @@ func (s *service) judgeBackups() {
 	serve := s.backups
 	low, high := s.spec.Quorum.thresholds()
 	switch {
-	case s.weight >= high || !s.hasBackups():
+	case s.weight >= high || !s.hasBackups:
 		serve = false
 	case s.weight+s.pending() < low:
 		serve = true
@@ -19,15 +19,6 @@ func (s *service) judgeBackups() {
 		s.backups = serve
 		s.touch()
 	}
-}
-
-func (s *service) hasBackups() bool {
-	for _, srv := range s.servers {
-		if srv.spec.Backup {
-			return true
-		}
-	}
-	return false
 }
 
 // pending is the weight of the servers that have not said anything yet. Backups

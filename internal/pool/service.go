@@ -22,7 +22,9 @@ type service struct {
 	weight  uint64 // sum of the weights of live servers, without backups
 	reserve uint64 // sum of the weights of live backups
 	backups bool   // the backups serve
-	panic   bool   // fewer servers are up than its threshold
+	// hasBackups: it has servers that are backups.
+	hasBackups bool
+	panic      bool // fewer servers are up than its threshold
 
 	state *ServiceState        // cached; nil after a change
 	real  map[Key][]RealServer // cached; nil after a change
@@ -33,6 +35,7 @@ func newService(spec Service, before *service, clock *clock) *service {
 	s.servers = make([]*server, len(spec.Servers))
 	for i := range spec.Servers {
 		s.servers[i] = &server{spec: &s.spec.Servers[i], service: s}
+		s.hasBackups = s.hasBackups || spec.Servers[i].Backup
 	}
 	if spec.Fallback != nil {
 		s.fallback = &server{spec: spec.Fallback, service: s, fallback: true}

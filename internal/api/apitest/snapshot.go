@@ -158,8 +158,8 @@ func Moody() balancer.ServiceStatus {
 	}
 	agent := ok()
 	agent.Kind, agent.Subject, agent.Last.Detail = "agent", "10.0.0.41:8078", "the agent at 10.0.0.41:8078 says: ready 50%"
-	s.Servers[0].KernelWeight, s.Servers[0].Agent = 50, agent
-	s.Servers[0].AgentSays = check.Word{Weighs: true, Percent: 50, Mode: "ready"}
+	s.Servers[0].KernelWeight = 50
+	s.Servers[0].Agent = &balancer.AgentStatus{CheckStatus: *agent, Says: check.Word{Weighs: true, Percent: 50, Mode: "ready"}}
 	s.Servers[1].Weight, s.Servers[1].KernelWeight, s.Servers[1].Ramp, s.Servers[1].RampUntil = 1, 10, 5, ago(-57*time.Second)
 	s.Servers[2].Kept, s.Servers[2].InKernel, s.Servers[2].Weight, s.Servers[2].KernelWeight = true, true, 1, 100
 	s.Servers[3].Backup, s.Servers[3].KernelWeight = true, 100
