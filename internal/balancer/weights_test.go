@@ -230,3 +230,47 @@ func TestPanicAndBackups(t *testing.T) {
 		}
 	})
 }
+
+// A program that is restarted in the middle of all this goes on where the last one
+// was: what the kernel has does not change for a moment.
+func TestRestartKeepsWhatServes(t *testing.T) {
+	var v voices
+	spec := func() Spec {
+		return webSpec(6, withAgents, func(s *Spec) {
+			s.Services[0].PanicThreshold = 50
+			s.Services[0].Quorum.Min = 3
+			for i := range s.Services[0].Servers {
+				s.Services[0].Servers[i].Dynamic = true
+			}
+			s.Services[0].Servers[4].Backup, s.Services[0].Servers[5].Backup = true, true
+		})
+	}
+	voice := func(r *rig, o *Options) {
+		v.listening(r, o)
+		v.say("10.0.0.4", check.Word{Weighs: true, Percent: 40})
+	}
+	kernel := newFakeKernel()
+	const want = "tcp 10.0.0.100:80: 10.0.0.3:80*100 10.0.0.4:80*40 10.0.0.5:80*100 10.0.0.6:80*100"
+	run(t, spec(), kernel, func(r *rig) {
+		after(time.Second)
+		r.targets.set(true, "10.0.0.1", "10.0.0.2")
+		after(10 * time.Second)
+		r.targets.set(true, "10.0.0.3")
+		after(10 * time.Second)
+		r.want(want)
+	}, voice)
+	before := kernel.written()
+	run(t, spec(), kernel, func(r *rig) {
+		after(20 * time.Second)
+		r.want(want)
+		if n := kernel.written() - before; n != 0 {
+			t.Errorf("%d changes were written: %v", n, kernel.ops[before:])
+		}
+		if st := r.Status().Services[0]; !st.Panic || !st.BackupsServe || !st.Up {
+			t.Errorf("panic %v, backups %v, up %v", st.Panic, st.BackupsServe, st.Up)
+		}
+	}, voice, func(r *rig, o *Options) {
+		r.targets.set(true, "10.0.0.1", "10.0.0.2", "10.0.0.3")
+		o.Owned = []pool.Key{key("10.0.0.100:80")}
+	})
+}
