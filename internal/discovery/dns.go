@@ -19,7 +19,8 @@ const (
 	// A TTL counts within these bounds: less would be a load for the resolver and
 	// more would keep a mistake for too long.
 	shortestTTL, longestTTL = time.Second, 5 * time.Minute
-	// negativeTTL is for answers with nothing that do not say how long they hold.
+	// negativeTTL is for answers with nothing that do not say how long they hold, and
+	// for a target of several that could not be asked for.
 	negativeTTL = 30 * time.Second
 	// lookups is how many targets of SRV records are looked up at once.
 	lookups = 8
@@ -168,7 +169,7 @@ func (r *dnsReader) services(ctx context.Context, res *resolver) (answer, time.D
 	first := slices.MinFunc(records, byPriority).priority
 	for _, rec := range records {
 		t := targets[rec.target]
-		ttl = min(ttl, max(t.ttl, shortestTTL))
+		ttl = min(ttl, t.ttl)
 		for _, addr := range t.addresses {
 			a.servers = append(a.servers, Server{Address: addr, Port: rec.port, Weight: srvWeight(rec.weight), Backup: rec.priority != first})
 		}
@@ -247,7 +248,7 @@ func (r *dnsReader) merge(ctx context.Context, names []string, found []target, e
 		switch {
 		case errs[i] != nil:
 			failed++
-			t = target{addresses: r.targets[name].addresses}
+			t = target{addresses: r.targets[name].addresses, ttl: negativeTTL}
 			notes = append(notes, fmt.Sprintf("target %s: %v", host, errs[i]))
 		case len(t.addresses) == 0:
 			notes = append(notes, fmt.Sprintf("target %s has no address of type %s", host, typeName(r.family())))
