@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,7 +42,7 @@ func (b *builder) throughVIP(s *service, c *block[rawCheck], server built) bool 
 	}
 	var no string
 	switch kind := c.v.kinds()[0]; {
-	case kind == "exec" || kind == "ping":
+	case kind == "exec" || kind == "ping" || kind == "file":
 		no = fmt.Sprintf("vip is for what connects over TCP or UDP, not for %s", kind)
 	case s.Forward.bad || server.Forward == pool.NAT && s.bad:
 		return false
@@ -127,9 +128,11 @@ type via struct {
 }
 
 // checkMarks holds the range of the marks against what else uses marks. Without a
-// check through a VIP the range is of no importance.
+// check through a VIP the range is of no importance; servers that are found may bring
+// one.
 func (b *builder) checkMarks() {
-	if len(b.vias) == 0 || b.raw.IPVS.v.Marks.bad {
+	mayCome := slices.ContainsFunc(b.raw.Services.items, func(s block[rawService]) bool { return len(s.v.ServersFrom.items) > 0 })
+	if len(b.vias) == 0 && !mayCome || b.raw.IPVS.v.Marks.bad {
 		return
 	}
 	r := &b.raw.IPVS.v.Marks
