@@ -70,6 +70,7 @@ func TestChecksThroughTheVIP(t *testing.T) {
 	}
 	bad.Host.Sysctl("net.ipv4.ip_forward", "1")
 	bad.Host.Sysctl("net.ipv6.conf.all.forwarding", "1")
+	settleHashes(t, a.Host, bad.Host)
 	prepareForVIPs(t, good)
 	answerEcho(t, good.Host, "10.0.0.100:7")
 	for _, d := range s.Directors {
@@ -185,6 +186,28 @@ func prepareForVIPs(t *testing.T, r *scene.RealServer) {
 		_, err := r.Host.Run(context.Background(), batonPath, args...)
 		must(t, err)
 	}
+}
+
+// settleHashes has the kernel learn of a smaller path MTU, in both families, before
+// anything else does so. At the first one it draws the key of a hash and rewrites the
+// function that did (net_get_random_once), and an emulated processor that runs the
+// function at that moment dies of it. Tunnels have several learn at the same time.
+func settleHashes(t *testing.T, from, router *lab.Host) {
+	t.Helper()
+	for _, route := range [][4]string{{"-4", "10.9.0.0/24", "10.0.0.12", "10.0.0.11"}, {"-6", "fd00:9::/64", "fd00:a::12", "fd00:a::11"}} {
+		target := strings.Replace(strings.Replace(route[1], "0/24", "1", 1), "::/64", "::1", 1)
+		run(t, router, "ip", route[0], "route", "add", route[1], "via", route[3], "mtu", "1280")
+		run(t, from, "ip", route[0], "route", "add", route[1], "via", route[2])
+		eventually(t, func() error {
+			_, _ = from.Run(context.Background(), "ping", route[0], "-c1", "-W1", "-s1400", "-Mdo", target) // which nobody answers
+			if text := run(t, from, "ip", route[0], "route", "get", target); !strings.Contains(text, "mtu 1280") {
+				return fmt.Errorf("the path to %s is still: %s", target, text)
+			}
+			return nil
+		})
+		run(t, from, "ip", route[0], "route", "del", route[1])
+	}
+	time.Sleep(lab.Patience(20 * time.Millisecond)) // the rewriting is done later (once_deferred)
 }
 
 // answerEcho answers datagrams at one address.
