@@ -155,24 +155,30 @@ func (d *daemon) test(s *stand, l *lab.Lab) {
 			s.Error(err)
 		}
 	}
-	still := func(what string, timeout time.Duration, codes ...check.Code) {
-		for _, q := range right {
-			q.says = ""
-			want := codes
-			if q.check.TCP != nil && *q.check.TCP == (check.TCP{}) && codes[0] == check.L7TOUT {
-				want = []check.Code{check.L4OK} // the kernel answers for whoever stands still
-			}
-			if err := q.judge(s.ask(q, timeout), want...); err != nil {
-				s.Errorf("%s: %v", what, err)
-			}
+	process.Freeze()
+	for _, q := range right {
+		if err := q.stale().judge(s.ask(q, brief), q.stale().codes...); err != nil {
+			s.Errorf("it stands still: %v", err)
 		}
 	}
-	process.Freeze()
-	still("it stands still", brief, check.L7TOUT, check.L6TOUT)
 	process.Thaw()
 	lab.Eventually(s.T, startup, func() error { // it has what came meanwhile to work off
 		return right[0].judge(s.ask(right[0], lab.Patience(enough)), right[0].codes...)
 	})
 	process.Kill()
-	still("it is gone", lab.Patience(enough), check.L4CON)
+	for _, q := range right {
+		q.says = ""
+		lab.Eventually(s.T, startup, func() error { // a process that is just dying may take a datagram with it
+			return q.judge(s.ask(q, lab.Patience(time.Second)), check.L4CON)
+		})
+	}
+}
+
+// stale is what comes of the question where the server stands still.
+func (q question) stale() question {
+	q.says, q.codes = "", []check.Code{check.L7TOUT, check.L6TOUT}
+	if q.check.TCP != nil && *q.check.TCP == (check.TCP{}) {
+		q.codes = []check.Code{check.L4OK} // the kernel answers for whoever stands still
+	}
+	return q
 }
