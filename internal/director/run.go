@@ -76,8 +76,7 @@ func (d *Director) Run(ctx context.Context) error {
 func (d *Director) began(ctx context.Context) {
 	select {
 	case <-d.balancer.Begun():
-	case <-ctx.Done():
-		return
+	case <-ctx.Done(): // it is the last good one all the same
 	}
 	d.reloading.Lock() // which keeps the configuration that it brings
 	d.mu.Lock()
