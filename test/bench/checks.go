@@ -33,6 +33,15 @@ type checked struct {
 	pauses []time.Duration
 }
 
+// each is what one check costs: a program that cannot make as many as it should
+// does not get cheaper by that.
+func (m *checked) each(watched time.Duration) time.Duration {
+	if m.checks == 0 {
+		return 0
+	}
+	return time.Duration(float64(m.cpu) / watched.Seconds() / (float64(m.checks) / pausesFor(m.farm).Seconds()))
+}
+
 // removed is how long one program took to remove servers that died.
 type removed struct {
 	keeper keeper
@@ -119,7 +128,8 @@ func (s *stand) check(ctx context.Context, k keeper, f farm) (m *checked, err er
 	if err != nil {
 		return m, err
 	}
-	if err := errors.Join(s.clear(ctx), k.prepare(dir, f)); err != nil {
+	s.serve(map[string]string{"tcp": "servers", "http": "pages"}[f.kind])
+	if err := errors.Join(s.clear(ctx), s.lab.Err(), k.prepare(dir, f)); err != nil {
 		return m, err
 	}
 	p := k.keep(s, dir, false)

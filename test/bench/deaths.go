@@ -141,7 +141,7 @@ func (s *stand) raise(ctx context.Context, many int) ([]*lab.Process, error) {
 }
 
 func (s *stand) startVictim(n int) *lab.Process {
-	return s.servers.Start(lab.Proc{Args: []string{s.bench.self, "servers", victim(n)}})
+	return s.servers.Start(lab.Proc{Args: []string{s.bench.self, "pages", victim(n)}})
 }
 
 // bury ends what is left of them.

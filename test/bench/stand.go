@@ -19,6 +19,8 @@ type stand struct {
 	director *lab.Host
 	servers  *lab.Host
 	client   *lab.Host
+	servant  *lab.Process // is the real servers
+	serves   string       // which instrument that is
 }
 
 // openStand makes the hosts. Close it.
@@ -42,11 +44,23 @@ func (b *bench) openStand(ctx context.Context) (s *stand, err error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	s.director.Route(victimNet+"0.0/16", "10.0.0.66")
-	s.servers.Start(lab.Proc{Args: []string{b.self, "servers"}})
+	s.serve("servers")
 	if err := l.Err(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return s, nil
+}
+
+// serve has the real servers be a certain instrument.
+func (s *stand) serve(what string) {
+	if s.serves == what {
+		return
+	}
+	if s.servant != nil {
+		s.servant.Kill()
+		<-s.servant.Done()
+	}
+	s.servant, s.serves = s.servers.Start(lab.Proc{Args: []string{s.bench.self, what}}), what
 }
 
 // connectClient makes the host of the clients, on the director's other side.
