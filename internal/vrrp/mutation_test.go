@@ -134,9 +134,6 @@ var mutations = []struct {
 }
 
 func TestSimulatorFindsPlantedBugs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the package for every one of them")
-	}
 	for _, m := range mutations {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
