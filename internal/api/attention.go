@@ -82,7 +82,7 @@ func (s Service) problems() (serious, strange []string) {
 	if s.Lacking != "" {
 		serious = append(serious, at+s.Lacking)
 	}
-	if s.Panic {
+	if s.Panic && s.Up { // else the reason for its being down says so
 		serious = append(serious, at+"panic: "+s.Reason)
 	}
 	if s.BackupsActive {

@@ -28,7 +28,10 @@ func (s ServiceStatus) posture() (out []string) {
 }
 
 func keptText(n int) string {
-	if n == 1 {
+	switch n {
+	case 0:
+		return "none of those that fail was up before, so none of them serves on"
+	case 1:
 		return "1 server that fails serves on"
 	}
 	return fmt.Sprintf("%d servers that fail serve on", n)

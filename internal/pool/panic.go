@@ -49,15 +49,22 @@ func (s *server) countsForPanic() bool {
 
 // panicReason says how few servers are up, and what follows from it.
 func (s *service) panicReason() string {
-	all, up := 0, 0
+	all, up, kept := 0, 0, 0
 	for _, srv := range s.servers {
-		if srv.countsForPanic() {
-			all++
+		if !srv.countsForPanic() {
+			continue
 		}
-		if srv.countsForPanic() && srv.state == Up {
+		all++
+		switch {
+		case srv.state == Up:
 			up++
+		case srv.held:
+			kept++
 		}
 	}
-	return fmt.Sprintf("only %d of %d servers are up, fewer than %d %% (panic_threshold): those that were up before serve on",
-		up, all, s.spec.PanicThreshold)
+	then := "those that were up before serve on"
+	if up+kept == 0 {
+		then = "none was up before that could serve on"
+	}
+	return fmt.Sprintf("only %d of %d servers are up, fewer than %d %% (panic_threshold): %s", up, all, s.spec.PanicThreshold, then)
 }
