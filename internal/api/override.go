@@ -103,12 +103,7 @@ func fromAbsent(a Absent) AbsentOverride {
 }
 
 func (s *Server) getServer(w http.ResponseWriter, r *http.Request) {
-	svc, problem := findService(s.engine.Snapshot().Balancer, r.PathValue("service"))
-	if problem != nil {
-		problem.write(w)
-		return
-	}
-	srv, problem := findServer(svc, r.PathValue("address"))
+	_, srv, problem := s.serverOf(r)
 	if problem != nil {
 		problem.write(w)
 		return

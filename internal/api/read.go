@@ -113,12 +113,7 @@ func (s *Server) explainService(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) explainServer(w http.ResponseWriter, r *http.Request) {
-	svc, problem := findService(s.engine.Snapshot().Balancer, r.PathValue("service"))
-	if problem != nil {
-		problem.write(w)
-		return
-	}
-	srv, problem := findServer(svc, r.PathValue("address"))
+	svc, srv, problem := s.serverOf(r)
 	if problem != nil {
 		problem.write(w)
 		return
@@ -150,6 +145,14 @@ func findService(all balancer.Status, name string) (balancer.ServiceStatus, *Pro
 		names[i] = svc.Name
 	}
 	return balancer.ServiceStatus{}, newProblem(http.StatusNotFound, unknown("service", name, names))
+}
+
+// serverOf finds the service and the server that a path names.
+func (s *Server) serverOf(r *http.Request) (svc balancer.ServiceStatus, srv balancer.ServerStatus, problem *Problem) {
+	if svc, problem = findService(s.engine.Snapshot().Balancer, r.PathValue("service")); problem == nil {
+		srv, problem = findServer(svc, r.PathValue("address"))
+	}
+	return svc, srv, problem
 }
 
 // findServer finds a server, the fallback among them, by its address and port,
