@@ -123,64 +123,6 @@ func burn([]string) error {
 	return err
 }
 
-// serving is how many connections a host of servers works on at a time.
-const serving = 8
-
-// serveHTTP is all real servers, or the one with an address. It takes every
-// connection, answers the first bytes that come as if they were an HTTP request,
-// and ends it. It asks the kernel directly: what it takes is taken from what is
-// measured.
-func serveHTTP(args []string) error {
-	return serveEach(args, func(fd int) {
-		var buf [2048]byte
-		_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2})
-		if n, err := unix.Read(fd, buf[:]); n > 0 && err == nil {
-			_, _ = unix.Write(fd, answer)
-		}
-	})
-}
-
-// serveTCP is the same for mere connects.
-func serveTCP(args []string) error { return serveEach(args, func(int) {}) }
-
-var answer = []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
-
-func serveEach(args []string, serve func(fd int)) error {
-	time.AfterFunc(longest, func() { os.Exit(1) })
-	at := &unix.SockaddrInet4{Port: serverPort}
-	if len(args) > 0 {
-		address, err := netip.ParseAddr(args[0])
-		if err != nil {
-			return err
-		}
-		at.Port, at.Addr = victimPort, address.As4()
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, at), unix.Listen(fd, 4096)); err != nil {
-		return err
-	}
-	failed := make(chan error, serving)
-	for range serving {
-		go func() {
-			for {
-				c, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
-				switch {
-				case err == nil:
-					serve(c)
-					_ = unix.Close(c)
-				case !errors.Is(err, unix.ECONNABORTED) && !errors.Is(err, unix.EINTR):
-					failed <- err
-					return
-				}
-			}
-		}()
-	}
-	return <-failed
-}
-
 // runChecker makes the connections of so many TCP checks. It stands in for the
 // checks of a program that cannot run its own.
 func runChecker(args []string) error {
