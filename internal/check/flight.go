@@ -44,10 +44,10 @@ func (s Spec) connect(fd int, mere bool) error {
 	if err := s.setOptions(fd); err != nil {
 		return err
 	}
+	withoutLastAcknowledgement(fd)
 	if mere {
 		// A reset leaves nothing behind: not in TIME_WAIT here, and not in the accept
 		// queue there.
-		withoutLastAcknowledgement(fd)
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	if s.Source.IsValid() {
@@ -70,7 +70,8 @@ func (s Spec) connect(fd int, mere bool) error {
 }
 
 // withoutLastAcknowledgement spares the last packet of the handshake: without quick
-// acknowledgements it waits for data, and a reset comes first.
+// acknowledgements it waits for data, and goes with the request, or a reset comes
+// first.
 func withoutLastAcknowledgement(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
 }
@@ -106,7 +107,7 @@ func (f *flight) step(events uint32) (code Code, detail string, err error, done 
 		}
 		f.http.connected = true
 	}
-	return f.http.step(f.fd)
+	return f.http.step(f.fd, events)
 }
 
 // connectError says why the connection could not be made, which the kernel reports as

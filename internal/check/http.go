@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // keepalived's digest, which recognises a page and protects nothing
 	"fmt"
@@ -99,7 +100,7 @@ func (c *connection) letClose(ctx context.Context) {
 
 // judgeBody holds a body against what is expected of it.
 func judgeBody(h *HTTP, a *answer, re *regexp.Regexp) (Code, string, error) {
-	got := fmt.Sprintf("HTTP status %d", a.status)
+	got := statusSaid(a.status)
 	if h.BodyMD5 != "" {
 		if a.cut {
 			return "", "", failf(L7RSP, "%s, but its body is longer than max_body (%d bytes), so its digest is not known", got, len(a.body))
@@ -108,13 +109,21 @@ func judgeBody(h *HTTP, a *answer, re *regexp.Regexp) (Code, string, error) {
 			return "", "", failf(L7RSP, "%s, but the digest of %s is %s, not %s", got, a.extent(), sum, h.BodyMD5)
 		}
 	}
-	if h.ExpectBody != "" && !strings.Contains(string(a.body), h.ExpectBody) {
+	if h.ExpectBody != "" && !bytes.Contains(a.body, []byte(h.ExpectBody)) {
 		return "", "", failf(L7RSP, "%s, but %s does not contain %s", got, a.extent(), quote([]byte(h.ExpectBody)))
 	}
 	if re != nil && !re.Match(a.body) {
 		return "", "", failf(L7RSP, "%s, but %s does not match %s", got, a.extent(), quote([]byte(h.ExpectBodyRegex)))
 	}
 	return L7OK, got, nil
+}
+
+// statusSaid is the sentence of a status, which mostly is the same one.
+func statusSaid(status int) string {
+	if status == http.StatusOK {
+		return "HTTP status 200"
+	}
+	return fmt.Sprintf("HTTP status %d", status)
 }
 
 func statusFailure(h *HTTP, a *answer, hops int) error {

@@ -3,9 +3,7 @@ package check
 import (
 	"container/heap"
 	"fmt"
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +19,8 @@ import (
 type poller struct {
 	report func([]finished) // called by the loop
 
-	file   *os.File // the epoll, which the runtime's own poller watches
-	raw    syscall.RawConn
 	epoll  int
+	bell   int // an eventfd, for the loop to look again
 	closed chan struct{}
 
 	mu      sync.Mutex
@@ -33,6 +30,7 @@ type poller struct {
 	ready   []finished        // ended at once; the next harvest has them
 	spare   spares
 	events  []unix.EpollEvent
+	left    bool // the loop leaves the harvest to others; see leave
 	ending  bool
 }
 
@@ -54,17 +52,14 @@ func newPoller(report func([]finished)) (*poller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an epoll: %w", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("make an epoll: %w", err)
+		return nil, fmt.Errorf("make an eventfd: %w", err)
 	}
 	p := &poller{
-		report: report, file: os.NewFile(uintptr(fd), "epoll"), epoll: fd,
+		report: report, epoll: fd, bell: bell,
 		closed: make(chan struct{}), flights: make(map[int32]*flight), events: make([]unix.EpollEvent, 256),
-	}
-	if p.raw, err = p.file.SyscallConn(); err != nil {
-		_ = p.file.Close()
-		return nil, fmt.Errorf("make an epoll: %w", err)
 	}
 	go p.loop()
 	return p, nil
@@ -122,7 +117,7 @@ func (p *poller) begin(f *flight) error {
 func (p *poller) watch(f *flight) error {
 	// By edges: each change is reported once, and a visit reads until there is no
 	// more, so that what is waited for need not be changed on the way.
-	e := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLIN | unix.EPOLLET, Fd: int32(f.fd)}
+	e := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(f.fd)}
 	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, f.fd, &e); err != nil {
 		_ = unix.Close(f.fd)
 		return failf(L4CON, "this host cannot wait for a connection: %s", err)
@@ -133,9 +128,25 @@ func (p *poller) watch(f *flight) error {
 // wake makes the loop look at a certain time at the latest. The caller holds the
 // mutex.
 func (p *poller) wake(at time.Time) {
-	if p.armed.IsZero() || at.Before(p.armed) {
+	if !p.left && (p.armed.IsZero() || at.Before(p.armed)) {
 		p.armed = at
-		_ = p.file.SetReadDeadline(at)
+		p.ring()
+	}
+}
+
+// ring makes the loop look again.
+func (p *poller) ring() {
+	one := [8]byte{0: 1}
+	_, _ = unix.Write(p.bell, one[:]) // it cannot be full, and rings already if it were
+}
+
+// leave says whether somebody else harvests often, and the loop need not.
+func (p *poller) leave(left bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left != left {
+		p.left = left
+		p.ring()
 	}
 }
 
@@ -173,25 +184,19 @@ func (p *poller) close() {
 		p.drop(f)
 	}
 	p.spare.close()
+	p.ring()
 	p.mu.Unlock()
-	_ = p.file.SetReadDeadline(time.Unix(1, 0))
 	<-p.closed
-	_ = p.file.Close()
+	_ = unix.Close(p.epoll)
+	_ = unix.Close(p.bell)
 }
 
 // loop harvests whenever the kernel has news, and when something is out of time.
 func (p *poller) loop() {
 	defer close(p.closed)
 	for {
-		var results []finished
-		ending := false
-		err := p.raw.Read(func(uintptr) bool {
-			results, ending = p.harvest()
-			return len(results) > 0 || ending
-		})
-		if err != nil { // a deadline's; whatever it is, all that is due is looked at
-			results, ending = p.harvest()
-		}
+		p.await()
+		results, ending := p.harvest()
 		if ending {
 			return
 		}
@@ -199,6 +204,26 @@ func (p *poller) loop() {
 			p.report(results)
 		}
 	}
+}
+
+// await returns when the kernel has news, when something is out of time, and when
+// the bell rings.
+func (p *poller) await() {
+	watched := []unix.PollFd{{Fd: int32(p.bell), Events: unix.POLLIN}, {Fd: int32(p.epoll), Events: unix.POLLIN}}
+	var timeout *unix.Timespec
+	p.mu.Lock()
+	switch {
+	case p.left:
+		watched = watched[:1]
+	case !p.armed.IsZero():
+		t := unix.NsecToTimespec(int64(max(time.Until(p.armed), 0)))
+		timeout = &t
+	}
+	p.mu.Unlock()
+	// An error is an interruption by a signal. It does no harm to look.
+	_, _ = unix.Ppoll(watched, timeout, nil)
+	var rung [8]byte
+	_, _ = unix.Read(p.bell, rung[:])
 }
 
 // harvest lets the flights go on of which the kernel has news, ends those that are
@@ -209,7 +234,7 @@ func (p *poller) harvest() (results []finished, ending bool) {
 	results, p.ready = p.ready, nil
 	// Everything that the kernel reports comes before any deadline: on a busy
 	// host an answer may have been there in time and only not been looked at.
-	// What is left when this returns wakes the loop, and sockets that have just been
+	// What is left when this returns is left for long, and sockets that have just been
 	// given up are reported, too: hence it asks until there is nothing of interest.
 	for {
 		n, _ := unix.EpollWait(p.epoll, p.events, 0)
@@ -247,24 +272,25 @@ func (p *poller) expire() (results []finished) {
 	return results
 }
 
-// rearm sets the time of the next deadline. The caller holds the mutex.
+// rearm sets when the loop wakes by itself: at the next deadline. Where there is none
+// the last one will do, for the next flight will hardly be due before it, and need
+// not wake the loop. The caller holds the mutex.
 func (p *poller) rearm() {
-	next := p.spare.age(time.Now())
+	now := time.Now()
+	next := p.spare.age(now)
 	if len(p.due) > 0 {
 		next = p.due[0].deadline
-	}
-	if p.ending || next.Equal(p.armed) {
+	} else if p.armed.After(now) {
 		return
 	}
 	p.armed = next
-	_ = p.file.SetReadDeadline(next)
 }
 
 // advance lets a flight go on; done with its result when it has come to its end. The
 // caller holds the mutex.
 func (p *poller) advance(f *flight, events uint32, now time.Time) (r finished, done bool) {
 	if f.parting != nil {
-		if err := f.http.read(f.fd); err == nil && !f.http.eof {
+		if err := f.http.read(f.fd, events); err == nil && !f.http.eof {
 			return finished{}, false
 		}
 		return p.finish(f, *f.parting), true

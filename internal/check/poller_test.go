@@ -127,3 +127,47 @@ func TestPollerRunsMany(t *testing.T) {
 		}
 	}
 }
+
+// Where another harvests, the poller's own loop keeps still, and where it stops the
+// loop takes over what is under way.
+func TestPollerLeavesTheHarvest(t *testing.T) {
+	reported := make(chan finished, 4)
+	p, err := newPoller(func(batch []finished) {
+		for _, f := range batch {
+			reported <- f
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	start := func(target netip.AddrPort) {
+		s := Spec{Target: target, TCP: &TCP{}, Timeout: 300 * time.Millisecond}
+		p.start(&job{Job: Job{Spec: s}, place: -1}, time.Now())
+	}
+	good := serve(t, hang)
+	p.leave(true)
+	left := false
+	for range 20 { // it may be late in hearing that
+		start(good)
+		time.Sleep(20 * time.Millisecond)
+		results, _ := p.harvest()
+		if left = len(results) == 1 && results[0].result.Code == L4OK; left {
+			break
+		}
+		<-reported
+	}
+	if !left {
+		t.Error("the loop harvests although that is left to others")
+	}
+	start(blackHole(t))
+	p.leave(false)
+	select {
+	case f := <-reported:
+		if f.result.Code != L4TOUT {
+			t.Errorf("%s, want %s", f.result.Code, L4TOUT)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("what was under way when the loop took over is not ended")
+	}
+}

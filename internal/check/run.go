@@ -66,6 +66,7 @@ func (r *Runner) beginPolling(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.poller = p
+	p.leave(r.pace.brisk)
 }
 
 func (r *Runner) endPolling() {
@@ -117,11 +118,12 @@ func (r *Runner) start(ctx context.Context, probes *sync.WaitGroup, j *job, now 
 	probes.Go(func() { r.run(ctx, run, j) })
 }
 
-// harvest takes the results that the poller has at once, as it has those of servers
-// nearby: waking its own goroutine would cost more than the probes do.
+// harvest takes the results that the poller has: always, where the poller leaves that
+// to us; else those that are there at once, as those of servers nearby are, for
+// waking its own goroutine would cost more than the probes do.
 func (r *Runner) harvest(sink func(Verdict)) {
 	r.mu.Lock()
-	p, pending := r.poller, r.launched
+	p, pending := r.poller, r.launched || r.pace.brisk
 	r.launched = false
 	r.mu.Unlock()
 	if p == nil || !pending {

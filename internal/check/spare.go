@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A mere connect is over when the connection is there, and to make and to close a
-// socket costs the kernel more than that. So a socket whose connection was good is
-// kept, as a spare one, for the next check that asks for nothing special: connect(2)
-// with AF_UNSPEC makes it as it was when it was new (tcp_disconnect), and resets the
-// connection.
+// A mere connect is over when the connection is there, a request when the server has
+// answered and hung up; and to make and to close a socket costs the kernel more than
+// that. So a socket whose connection was good is kept, as a spare one, for the next
+// check that asks for nothing special: connect(2) with AF_UNSPEC makes it as it was
+// when it was new (tcp_disconnect). A mere connection gets a reset by that, one that
+// the server has ended is ended here as well, before.
 
 const (
 	// mostSpares is how many are kept. As many are in use at a time where servers
@@ -30,11 +31,14 @@ type spares struct {
 	used   time.Time // when one was asked for last
 }
 
-type spare struct{ fd, uses int }
+type spare struct {
+	fd, uses int
+	ended    bool // properly; it is not yet as new
+}
 
 // of returns the sockets that can connect to a spec's target; nil: none can.
 func (s *spares) of(spec *Spec) *[]spare {
-	if spec.TCP == nil || spec.Source.IsValid() || spec.Interface != "" || spec.FWMark != 0 {
+	if spec.Source.IsValid() || spec.Interface != "" || spec.FWMark != 0 {
 		return nil
 	}
 	if spec.Target.Addr().Is6() {
@@ -80,6 +84,10 @@ func (p *poller) again(f *flight) (ok bool, err error) {
 	one := (*list)[len(*list)-1]
 	*list = (*list)[:len(*list)-1]
 	f.fd, f.uses = one.fd, one.uses
+	if one.ended && !disconnect(f.fd) {
+		_ = unix.Close(f.fd)
+		return false, nil
+	}
 	a, err := socketAddress(f.job.Spec.Target)
 	if err == nil {
 		withoutLastAcknowledgement(f.fd)
@@ -95,15 +103,23 @@ func (p *poller) again(f *flight) (ok bool, err error) {
 	return true, f.job.Spec.connectFailure(f.job.Spec.Target, err)
 }
 
-// keep resets the connection of a flight and keeps its socket, if it can be used
+// keep ends the connection of a flight and keeps its socket, if it can be used
 // again. The caller holds the mutex.
 func (p *poller) keep(f *flight) bool {
 	list := p.spare.of(&f.job.Spec)
-	if p.ending || list == nil || len(*list) >= mostSpares || f.uses >= mostUses || !disconnect(f.fd) {
+	if p.ending || list == nil || len(*list) >= mostSpares || f.uses >= mostUses || !f.end() {
 		return false
 	}
-	*list = append(*list, spare{f.fd, f.uses + 1})
+	*list = append(*list, spare{f.fd, f.uses + 1, f.http != nil})
 	return true
+}
+
+// end ends the connection and not the socket; not ok: it has to be closed for that.
+func (f *flight) end() (ok bool) {
+	if f.http == nil {
+		return disconnect(f.fd)
+	}
+	return f.http.eof && unix.Shutdown(f.fd, unix.SHUT_WR) == nil
 }
 
 // disconnect makes a TCP socket as it was before it was connected. A connection

@@ -20,13 +20,21 @@ func TestSpareSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	probe := func(target netip.AddrPort, want Code) {
+	check := func(s Spec, want Code) {
 		t.Helper()
-		s := Spec{Target: target, TCP: &TCP{}, Timeout: 200 * time.Millisecond}
+		s.Timeout = 200 * time.Millisecond
 		p.start(&job{Job: Job{Spec: s}, place: -1}, time.Now())
 		if r := (<-results).result; r.Code != want {
-			t.Errorf("%s: %s (%s), want %s", target, r.Code, r.Detail, want)
+			t.Errorf("%s: %s (%s), want %s", s.Target, r.Code, r.Detail, want)
 		}
+	}
+	probe := func(target netip.AddrPort, want Code) {
+		t.Helper()
+		check(Spec{Target: target, TCP: &TCP{}}, want)
+	}
+	request := func(target netip.AddrPort, want Code) {
+		t.Helper()
+		check(Spec{Target: target, HTTP: &HTTP{ExpectBody: "right"}}, want)
 	}
 	spares := func(v4, v6, uses int) {
 		t.Helper()
@@ -55,11 +63,27 @@ func TestSpareSockets(t *testing.T) {
 		probe(good, L4OK)
 	}
 	spares(1, 0, 1)
+	right, wrong := serve(t, answering(reply(200, "right"))), serve(t, answering(reply(200, "wrong")))
+	lasting := serve(t, answering(then(reply(200, "right"), hang)))
+	for range 50 {
+		request(right, L7OK)
+		probe(good, L4OK)
+	}
+	spares(1, 0, 101)
+	request(wrong, L7RSP)
+	spares(0, 0, 0)
+	request(lasting, L7OK) // nothing is kept of a connection that the server keeps
+	spares(0, 0, 0)
+	request(right, L7OK)
+	request(bad, L4CON)
+	spares(0, 0, 0)
+	request(right, L7OK)
+	spares(1, 0, 1)
 	six := listenOn(t, "[::1]:0")
 	probe(six, L4OK)
 	probe(good, L4OK)
 	spares(1, 1, 2)
-	for _, target := range []netip.AddrPort{good, other, six} {
+	for _, target := range []netip.AddrPort{good, other, six, right, wrong, lasting} {
 		if n := connectedTo(t, target); n > 0 {
 			t.Errorf("%d connections to %s are left", n, target)
 		}

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -19,12 +18,13 @@ type visit struct {
 	page      *page
 	link      connection // of its methods those that put failures into words
 	connected bool
-	sent      int    // bytes of the request
-	buf       []byte // what came; from the pool of buffers
+	sent      int     // bytes of the request
+	buf       []byte  // what came
+	pooled    *[]byte // what buf was at first; nil: it was released
 	eof       bool
-	head      *http.Response // nil: not yet complete
-	headEnd   int            // where the body begins in buf
-	answer    *answer
+	headEnd   int     // where the body begins in buf
+	head      head    // of answer
+	answer    *answer // nil: its head is not yet complete
 }
 
 // page is what all visits of a job have in common.
@@ -71,28 +71,30 @@ func (j *job) visit() (*visit, error) {
 		return nil, j.page.err
 	}
 	v := &visit{page: j.page, link: connection{target: j.Spec.Target, timeout: j.Spec.timeout()}}
-	v.buf = (*buffers.Get().(*[]byte))[:0]
+	v.pooled = buffers.Get().(*[]byte)
+	v.buf = *v.pooled
 	return v, nil
 }
 
 // release gives the buffer back. What an answer holds of it is not used after.
 func (v *visit) release() {
-	if v == nil || v.buf == nil {
+	if v == nil || v.pooled == nil {
 		return
 	}
 	if cap(v.buf) <= 16<<10 {
-		b := v.buf[:0]
-		buffers.Put(&b)
+		*v.pooled = v.buf[:0]
 	}
-	v.buf = nil
+	buffers.Put(v.pooled)
+	v.buf, v.pooled = nil, nil
 }
 
-// step goes on; done with the outcome when the visit has come to its end.
-func (v *visit) step(fd int) (code Code, detail string, err error, done bool) { //nolint:revive // the outcome, and whether there is one
+// step goes on after such news of the kernel's; done with the outcome when the visit
+// has come to its end.
+func (v *visit) step(fd int, events uint32) (code Code, detail string, err error, done bool) { //nolint:revive // the outcome, and whether there is one
 	if err := v.write(fd); err != nil {
 		return "", "", err, true
 	}
-	if err := v.read(fd); err != nil {
+	if err := v.read(fd, events); err != nil {
 		return "", "", err, true
 	}
 	if done, err := v.judge(); err != nil || !done {
@@ -131,14 +133,23 @@ func (v *visit) write(fd int) error {
 	return nil
 }
 
-// read takes what there is, up to what may be of interest.
-func (v *visit) read(fd int) error {
+// readable are the news after which there is something to read, if only the end.
+const readable = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+
+// read takes what there is, up to what may be of interest. Each call of the kernel
+// costs as much as everything else here: it is not asked for what it has not
+// announced, nor again when it had less than was asked for.
+func (v *visit) read(fd int, events uint32) error {
+	if events&readable == 0 {
+		return nil
+	}
 	limit := maxHeader + int(v.page.most)
 	for !v.eof && len(v.buf) < limit {
 		if len(v.buf) == cap(v.buf) {
 			v.buf = append(v.buf, 0)[:len(v.buf)]
 		}
-		n, err := unix.Read(fd, v.buf[len(v.buf):min(cap(v.buf), limit)])
+		room := v.buf[len(v.buf):min(cap(v.buf), limit)]
+		n, err := unix.Read(fd, room)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
@@ -149,6 +160,11 @@ func (v *visit) read(fd int) error {
 			v.eof = true
 		default:
 			v.buf = v.buf[:len(v.buf)+n]
+			if n == len(room) || events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 { // an error is yet to be read
+				continue
+			}
+			v.eof = events&unix.EPOLLRDHUP != 0
+			return nil
 		}
 	}
 	return nil
@@ -168,7 +184,7 @@ func (v *visit) failed(err error) error {
 
 // judge looks whether the answer is complete, or can no longer become one.
 func (v *visit) judge() (done bool, err error) {
-	if v.head == nil {
+	if v.answer == nil {
 		if done, err := v.parseHead(); !done {
 			return false, err
 		}
@@ -195,16 +211,15 @@ func (v *visit) parseHead() (done bool, err error) {
 		if end < 0 {
 			break
 		}
-		head, err := http.ReadResponse(bufio.NewReaderSize(bytes.NewReader(v.buf[at:at+end]), 512), &http.Request{Method: v.page.method})
+		head, err := parseHead(v.buf[at:at+end], v.page.method)
 		if err != nil {
 			return false, v.link.headFailure(err, v.buf[at:min(len(v.buf), at+64)], false)
 		}
-		_ = head.Body.Close() // it is read from the buffer
 		at += end
 		v.headEnd = at
-		if head.StatusCode >= 200 || head.StatusCode == http.StatusSwitchingProtocols {
+		if head.status >= 200 || head.status == http.StatusSwitchingProtocols {
 			v.head = head
-			v.answer = &answer{status: head.StatusCode, accepted: v.page.spec.accepts(head.StatusCode), location: head.Header.Get("Location")}
+			v.answer = &answer{status: head.status, accepted: v.page.spec.accepts(head.status)}
 			return true, nil
 		}
 	}
@@ -219,33 +234,15 @@ func (v *visit) parseHead() (done bool, err error) {
 	return false, nil
 }
 
-// endOfHead returns where the headers end, or -1. Lines may end without a carriage
-// return (RFC 9112 section 2.2).
-func endOfHead(b []byte) int {
-	for i := 0; ; {
-		n := bytes.IndexByte(b[i:], '\n')
-		if n < 0 {
-			return -1
-		}
-		i += n + 1
-		switch {
-		case i < len(b) && b[i] == '\n':
-			return i + 1
-		case i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n':
-			return i + 2
-		}
-	}
-}
-
 // takeBody takes what there is of the body, and notes whether that is all.
 func (v *visit) takeBody(a *answer) error {
 	body := v.buf[v.headEnd:]
-	length := v.head.ContentLength
+	length := v.head.length
 	switch {
 	case bodyless(v.page.method, a.status), length == 0:
 		a.complete = true
 		return nil
-	case length < 0 && len(v.head.TransferEncoding) > 0:
+	case v.head.chunked:
 		return v.takeChunks(a, body)
 	case length >= 0 && int64(len(body)) >= length:
 		body, a.complete = body[:length], true
