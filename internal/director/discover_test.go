@@ -15,6 +15,7 @@ import (
 
 	"baton/internal/api"
 	"baton/internal/discovery"
+	"baton/test/logs"
 )
 
 // found is a stage with a service whose servers are in a file.
@@ -154,7 +155,7 @@ func TestRestartWithoutSource(t *testing.T) {
 	must(t, s.stop())
 	must(t, os.Remove(file))
 
-	second := &stage{t: t, dir: s.dir, config: s.config, socket: s.socket, log: &logText{}, edges: &edges{}}
+	second := &stage{t: t, dir: s.dir, config: s.config, socket: s.socket, log: new(logs.Buffer), edges: &edges{}}
 	must(t, second.open(""))
 	var at []string
 	for _, srv := range second.dirs.discovered.fill(second.dirs.cfg).Balancer.Services[0].Servers {
@@ -175,7 +176,7 @@ func TestRestartWithoutSource(t *testing.T) {
 	text, err := os.ReadFile(s.config)
 	must(t, err)
 	must(t, os.WriteFile(s.config, append(text, "nonsense: 1\n"...), 0o600))
-	third := &stage{t: t, dir: s.dir, config: s.config, socket: s.socket, log: &logText{}, edges: &edges{}}
+	third := &stage{t: t, dir: s.dir, config: s.config, socket: s.socket, log: new(logs.Buffer), edges: &edges{}}
 	must(t, third.open(filepath.Join(s.dir, "state", lastGoodFile)))
 	third.run()
 	third.next()
@@ -185,7 +186,7 @@ func TestRestartWithoutSource(t *testing.T) {
 
 	// What was kept is broken: it is said, and no more than that is lost.
 	must(t, os.WriteFile(kept, []byte("{"), 0o600))
-	fourth := &stage{t: t, dir: s.dir, config: s.config, socket: s.socket, log: &logText{}, edges: &edges{}}
+	fourth := &stage{t: t, dir: s.dir, config: s.config, socket: s.socket, log: new(logs.Buffer), edges: &edges{}}
 	must(t, fourth.open(""))
 	fourth.run()
 	fourth.next()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,6 +18,7 @@ import (
 	"baton/internal/api"
 	"baton/internal/balancer"
 	"baton/internal/pool"
+	"baton/test/logs"
 )
 
 // webService is a service whose servers need no checks.
@@ -358,9 +358,9 @@ func FuzzOverrides(f *testing.F) {
 }
 
 // paperOperator is an operator with a balancer on paper.
-func paperOperator(t *testing.T, log *logText) (*operator, *balancer.Status, *[]api.Event) {
+func paperOperator(t *testing.T, log *logs.Buffer) (*operator, *balancer.Status, *[]api.Event) {
 	var events []api.Event
-	o, problem := newOperator(store{dir: t.TempDir()}, slog.New(slog.NewTextHandler(log, nil)), func(e api.Event) { events = append(events, e) }, time.Now())
+	o, problem := newOperator(store{dir: t.TempDir()}, log.Logger(), func(e api.Event) { events = append(events, e) }, time.Now())
 	if problem != "" {
 		t.Fatal(problem)
 	}
@@ -374,7 +374,7 @@ func paperOperator(t *testing.T, log *logText) (*operator, *balancer.Status, *[]
 
 // An override waits for its server for a week, also over restarts.
 func TestOverrideWithoutItsServer(t *testing.T) {
-	var log logText
+	var log logs.Buffer
 	o, st, events := paperOperator(t, &log)
 	place := pool.Place{Service: "web", Server: netip.MustParseAddrPort("10.0.0.1:80")}
 	now := time.Date(2026, 1, 2, 15, 4, 0, 0, time.UTC)

@@ -1,7 +1,6 @@
 package director
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"baton/internal/network"
 	"baton/internal/speaker"
 	"baton/internal/wire"
+	"baton/test/logs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,7 +37,7 @@ type stage struct {
 	dir    string
 	config string
 	socket string
-	log    *logText
+	log    *logs.Buffer
 	edges  *edges
 
 	pulse *link.Conn // the test's end
@@ -55,7 +55,7 @@ func newStage(t *testing.T) *stage {
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	return &stage{
 		t: t, dir: dir, config: filepath.Join(dir, "baton.yaml"), socket: filepath.Join(dir, "sock"),
-		log: &logText{}, edges: &edges{},
+		log: new(logs.Buffer), edges: &edges{},
 	}
 }
 
@@ -83,7 +83,7 @@ func (s *stage) open(lastGood string) error {
 	end, err := link.FromFile(theirs)
 	must(s.t, err)
 	d, err := New(s.config, Options{
-		Version: "1.2.3", Log: slog.New(slog.NewTextHandler(s.log, nil)), SetLog: func(slog.Level, string) {},
+		Version: "1.2.3", Log: s.log.Logger(), SetLog: func(slog.Level, string) {},
 		Link: end, LastGood: lastGood, Heir: speaker.Heir{OpenConn: s.edges.open, Remover: s.edges},
 	})
 	if err != nil {
@@ -279,24 +279,6 @@ func (c *willConn) Send(payload []byte, src, dst netip.Addr) error {
 func (c *willConn) Receive([]byte) (wire.Packet, error)    { return wire.Packet{}, net.ErrClosed }
 func (c *willConn) Poll([]byte) (wire.Packet, bool, error) { return wire.Packet{}, false, nil }
 func (c *willConn) Close() error                           { return nil }
-
-// logText collects a log.
-type logText struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,13 +20,14 @@ import (
 	"baton/internal/pool"
 	"baton/internal/speaker"
 	"baton/internal/vrrp"
+	"baton/test/logs"
 )
 
 // syncStage is a keeper whose world the test plays, in the time of a bubble.
 type syncStage struct {
 	t      *testing.T
 	keeper *syncKeeper
-	log    *logText
+	log    *logs.Buffer
 	began  time.Time
 	ctx    context.Context
 	end    func()
@@ -81,7 +81,7 @@ func syncConfig(routers ...string) *config.Config {
 func onSyncStage(t *testing.T, cfg *config.Config, ours bool, f func(s *syncStage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &syncStage{t: t, log: &logText{}, began: time.Now(), index: 3}
+		s := &syncStage{t: t, log: new(logs.Buffer), began: time.Now(), index: 3}
 		locked := func(f func()) { s.mu.Lock(); defer s.mu.Unlock(); f() }
 		s.keeper = newSyncKeeper(syncWorld{
 			open: func(context.Context) (k syncKernel, err error) {
@@ -107,7 +107,7 @@ func onSyncStage(t *testing.T, cfg *config.Config, ours bool, f func(s *syncStag
 				locked(func() { s.events = append(s.events, fmt.Sprintf("%s: %s → %s: %s", e.Name, e.From, e.To, e.Reason)) })
 			},
 			remember: func(ours bool) { locked(func() { s.ours = append(s.ours, ours) }) },
-			log:      slog.New(slog.NewTextHandler(s.log, nil)),
+			log:      s.log.Logger(),
 		}, ours)
 		s.keeper.configure(cfg)
 		s.ctx, s.end = context.WithCancel(t.Context())

@@ -1,41 +1,21 @@
 package notify
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"baton/test/lab"
+	"baton/test/logs"
 )
 
-// buffer is a log that several goroutines write to.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func scripts(t *testing.T) (*Scripts, *buffer) {
+func scripts(t *testing.T) (*Scripts, *logs.Buffer) {
 	t.Helper()
-	log := new(buffer)
-	s := New(slog.New(slog.NewTextHandler(log, nil)))
+	log := new(logs.Buffer)
+	s := New(log.Logger())
 	t.Cleanup(s.Close)
 	return s, log
 }
