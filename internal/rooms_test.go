@@ -15,7 +15,7 @@ import (
 // layers is the picture in docs/architecture.md. A room imports rooms of lower
 // layers only.
 var layers = map[string]int{
-	"vrrp": 0, "pool": 0, "program": 0,
+	"vrrp": 0, "pool": 0, "program": 0, "filewatch": 0,
 	"wire": 1, "network": 1, "ipvs": 1, "check": 1, "sourcenat": 1, "maintenance": 1, "notify": 1, "discovery": 1,
 	"speaker": 2, "balancer": 2, "track": 2, "ipvsadm": 2,
 	"config": 3, "api": 3, "metrics": 3, "link": 3, "realserver": 3,
