@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"baton/internal/filewatch"
 )
 
 // Want is a source that a service has.
@@ -57,7 +59,7 @@ type Discovery struct {
 	options Options
 	log     *slog.Logger
 	changed chan struct{} // capacity 1
-	watch   *watcher
+	files   *filewatch.Watcher
 	open    func(Source) reader
 
 	mu      sync.Mutex
@@ -72,7 +74,7 @@ func New(o Options) *Discovery {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	d.watch, d.open = newWatcher(d.log), d.reader
+	d.files, d.open = filewatch.New(d.log), d.reader
 	return d
 }
 
@@ -140,7 +142,7 @@ func (d *Discovery) Run(ctx context.Context) error {
 	d.work = nil // no Set starts another one
 	d.mu.Unlock()
 	d.running.Wait()
-	d.watch.close()
+	d.files.Close()
 	return nil
 }
 

@@ -10,14 +10,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"baton/internal/filewatch"
 )
 
 const (
 	// filePoll is how often a file is read although the kernel told of no change:
-	// it may lie on a network, or behind a symbolic link.
+	// it may lie on a network.
 	filePoll = 10 * time.Second
-	// unwatchedPoll is the same for a file of which the kernel will tell nothing.
-	unwatchedPoll = time.Second
 	// fileSettle is how long a file is left alone after news of it: several events
 	// belong to one change.
 	fileSettle = 50 * time.Millisecond
@@ -29,25 +29,22 @@ const (
 type fileReader struct {
 	path  string
 	parse func(path string, data []byte) ([]Server, error)
-	watch *watch
+	watch *filewatch.Watch
 
 	text    []byte // that servers were read from
 	servers []Server
 }
 
 func (d *Discovery) newFileReader(path string) *fileReader {
-	return &fileReader{path: path, parse: d.options.Parse, watch: d.watch.add(path)}
+	return &fileReader{path: path, parse: d.options.Parse, watch: d.files.Watch(path)}
 }
 
-func (f *fileReader) wake() <-chan struct{} { return f.watch.news }
+func (f *fileReader) wake() <-chan struct{} { return f.watch.Changed() }
 
-func (f *fileReader) close() { f.watch.close() }
+func (f *fileReader) close() { f.watch.Close() }
 
 func (f *fileReader) read(ctx context.Context, _ bool) (answer, error) {
-	again := filePoll
-	if !f.watch.arm() { // before the read: what changes after it is heard of
-		again = unwatchedPoll
-	}
+	again := f.watch.Arm(filePoll) // before the read: what changes after it is heard of
 	if err := sleep(ctx, fileSettle); err != nil {
 		return answer{}, err
 	}

@@ -1,19 +1,18 @@
 package discovery
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
+
+	"baton/test/logs"
 )
 
 // lines parses a file with an address in each line.
@@ -28,29 +27,11 @@ func lines(path string, data []byte) (out []Server, err error) {
 	return out, nil
 }
 
-// safeLog is a log that several goroutines write.
-type safeLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *safeLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *safeLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // watchFiles runs a Discovery with one source for each file.
-func watchFiles(t *testing.T, paths ...string) (*Discovery, *safeLog) {
+func watchFiles(t *testing.T, paths ...string) (*Discovery, *logs.Buffer) {
 	t.Helper()
-	log := &safeLog{}
-	d := New(Options{Parse: lines, Log: slog.New(slog.NewTextHandler(log, nil))})
+	log := new(logs.Buffer)
+	d := New(Options{Parse: lines, Log: log.Logger()})
 	var wants []Want
 	for _, p := range paths {
 		wants = append(wants, Want{Service: "web", Source: Source{File: p}})
@@ -145,8 +126,8 @@ func TestFileBehindALink(t *testing.T) {
 	}
 }
 
-// Two files of one folder have one watch of the kernel; when one source goes, the
-// other one still hears.
+// When one of two sources goes that have their files in one folder, the other one
+// still hears.
 func TestFilesOfOneFolder(t *testing.T) {
 	dir := t.TempDir()
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
@@ -154,15 +135,6 @@ func TestFilesOfOneFolder(t *testing.T) {
 	d, _ := watchFiles(t, a, b)
 	eventually(t, "both", func() bool { return d.text(0) == "[10.0.0.1]" && d.text(1) == "[10.0.0.2]" })
 	d.Set([]Want{{Service: "web", Source: Source{File: b}}})
-	eventually(t, "one watcher", func() bool {
-		d.watch.mu.Lock()
-		defer d.watch.mu.Unlock()
-		n := 0
-		for _, who := range d.watch.watches {
-			n += len(who)
-		}
-		return n == 1
-	})
 	must(t, os.WriteFile(b, []byte("10.0.0.2 10.0.0.3"), 0o600))
 	began := timeOf()
 	eventually(t, "the change", func() bool { return d.text(0) == "[10.0.0.2 10.0.0.3]" })
