@@ -2,16 +2,14 @@ package maintenance
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"baton/internal/filewatch"
 )
 
 // Options are what a [Watcher] is built with.
@@ -49,6 +47,8 @@ type Watcher struct {
 	look            func(dir string) ([]Mark, error)
 	every, patience time.Duration
 
+	folder *filewatch.Watcher
+
 	files []Mark           // as they were read last
 	hosts map[string]hosts // by name, of the files that are there
 }
@@ -70,6 +70,7 @@ func New(o Options) *Watcher {
 		}
 	}
 	w := &Watcher{o: o, look: look, every: every, patience: patience, hosts: make(map[string]hosts)}
+	w.folder = filewatch.New(o.Log)
 	w.marks.Store(newMarks(o.Dir, nil))
 	return w
 }
@@ -89,6 +90,7 @@ func (w *Watcher) Problem() string {
 type seen struct {
 	files []Mark
 	err   error
+	again time.Duration // look again after this
 }
 
 // Begin reads the folder for the first time, so that no server that is marked gets
@@ -98,7 +100,7 @@ func (w *Watcher) Begin() {
 	got := make(chan seen, 1)
 	go func() {
 		files, err := w.look(w.o.Dir)
-		got <- seen{files, err}
+		got <- seen{files: files, err: err}
 	}()
 	select {
 	case s := <-got:
@@ -110,10 +112,8 @@ func (w *Watcher) Begin() {
 
 // Run watches until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
-	in, changes := w.listen()
-	if in != nil {
-		defer in.close()
-	}
+	defer w.folder.Close()
+	folder := w.folder.Watch(w.o.Dir)
 	got, found := make(chan seen, 1), make(chan map[string]hosts, 1)
 	reading, asking := time.Time{}, false
 	next := time.NewTimer(0)
@@ -122,7 +122,7 @@ func (w *Watcher) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-changes:
+		case <-folder.Changed():
 			if reading.IsZero() {
 				next.Reset(settle)
 			}
@@ -131,14 +131,14 @@ func (w *Watcher) Run(ctx context.Context) {
 				w.setProblem(fmt.Sprintf("%s has not answered for %s: what was in it before still counts", w.o.Dir, time.Since(reading).Round(time.Second)))
 			} else {
 				reading = time.Now()
-				go w.read(in, got)
+				go w.read(folder, got)
 			}
 			next.Reset(w.every)
 		case s := <-got:
 			reading = time.Time{}
 			w.take(s)
-			next.Reset(w.every)
-			if len(changes) > 0 {
+			next.Reset(s.again)
+			if len(folder.Changed()) > 0 {
 				next.Reset(settle)
 			}
 		case h := <-found:
@@ -152,26 +152,11 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// listen asks the kernel to tell of changes. Where it does not, looking now and
-// then has to do.
-func (w *Watcher) listen() (*inotify, chan struct{}) {
-	in, err := newInotify()
-	if err != nil {
-		w.o.Log.Warn("the kernel does not tell of changes to maintenance_dir; it is read every few seconds", "dir", w.o.Dir, "every", w.every.String(), "error", err)
-		return nil, nil
-	}
-	return in, in.changes
-}
-
 // read reads the folder; the watch comes first, so that nothing is missed.
-func (w *Watcher) read(in *inotify, got chan<- seen) {
-	if in != nil {
-		if err := in.follow(w.o.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
-			w.o.Log.Debug("the kernel does not tell of changes to maintenance_dir", "dir", w.o.Dir, "error", err)
-		}
-	}
+func (w *Watcher) read(folder *filewatch.Watch, got chan<- seen) {
+	again := folder.Arm(w.every)
 	files, err := w.look(w.o.Dir)
-	got <- seen{files, err}
+	got <- seen{files, err, again}
 }
 
 // take takes a reading over.
