@@ -10,12 +10,10 @@ import (
 	"time"
 
 	"baton/internal/check"
+	"baton/internal/filewatch"
 )
 
 const (
-	// rereadUnwatched is how often a file is read that the kernel tells nothing
-	// about.
-	rereadUnwatched = time.Second
 	// settle is the least time between two reads of a file.
 	settle = 10 * time.Millisecond
 	// confirm is how often a file that has lost its number is read again before
@@ -28,6 +26,7 @@ const (
 type files struct {
 	log     *slog.Logger
 	observe func(source, observation)
+	watcher *filewatch.Watcher
 	wake    chan struct{} // capacity 1: want has changed
 
 	mu   sync.Mutex
@@ -35,7 +34,7 @@ type files struct {
 }
 
 func newFiles(log *slog.Logger, observe func(source, observation)) *files {
-	return &files{log: log, observe: observe, wake: make(chan struct{}, 1)}
+	return &files{log: log, observe: observe, watcher: filewatch.New(log), wake: make(chan struct{}, 1)}
 }
 
 // set replaces the files, by path, and how often each is read without a reason.
@@ -53,14 +52,10 @@ func (w *files) set(want map[string]time.Duration) {
 func (w *files) run(ctx context.Context) {
 	var readers sync.WaitGroup
 	live := make(map[string]*file)
-	var events *inotify
 	for ctx.Err() == nil {
 		w.mu.Lock()
 		want := w.want
 		w.mu.Unlock()
-		if events == nil && len(want) > 0 {
-			events = w.open()
-		}
 		for path, f := range live {
 			if interval, ok := want[path]; !ok || interval != f.interval {
 				f.cancel()
@@ -72,7 +67,7 @@ func (w *files) run(ctx context.Context) {
 				f.look()
 				continue
 			}
-			f := &file{files: w, path: path, interval: interval, events: events, poke: make(chan struct{}, 1)}
+			f := w.file(path, interval)
 			live[path] = f
 			var run context.Context
 			run, f.cancel = context.WithCancel(ctx)
@@ -87,20 +82,7 @@ func (w *files) run(ctx context.Context) {
 		f.cancel()
 	}
 	readers.Wait()
-	if events != nil {
-		events.close()
-	}
-}
-
-// open asks the kernel for events; without them the files are read often.
-func (w *files) open() *inotify {
-	events, err := newInotify()
-	if err != nil {
-		w.log.Warn("the kernel does not tell of changes to tracked files; they are read every second instead (see the sysctl fs.inotify.max_user_instances)", "error", err)
-		return nil
-	}
-	go events.run()
-	return events
+	w.watcher.Close()
 }
 
 // file is a file that is watched.
@@ -108,15 +90,18 @@ type file struct {
 	*files
 	path     string
 	interval time.Duration
-	events   *inotify // nil: none
+	watch    *filewatch.Watch
 	cancel   context.CancelFunc
-	poke     chan struct{} // capacity 1: something may have changed
+	poke     chan struct{} // capacity 1: it is to be read once more
 
 	// Of the goroutine of run.
-	watch   int32 // where events come from; 0: nowhere
-	deaf    bool  // said that the kernel tells nothing
-	failing bool  // there was no number the last time
-	numbers bool  // there was one, ever
+	failing bool // there was no number the last time
+	numbers bool // there was one, ever
+}
+
+// file returns one that nobody watches yet.
+func (w *files) file(path string, interval time.Duration) *file {
+	return &file{files: w, path: path, interval: interval, watch: w.watcher.Watch(path), poke: make(chan struct{}, 1)}
 }
 
 // look makes run read the file.
@@ -128,12 +113,9 @@ func (f *file) look() {
 }
 
 func (f *file) run(ctx context.Context) {
-	defer f.disarm()
+	defer f.watch.Close()
 	for {
-		interval := f.interval
-		if !f.arm() { // before the read: what changes after it is heard of
-			interval = min(interval, rereadUnwatched)
-		}
+		interval := f.watch.Arm(f.interval) // before the read: what changes after it is heard of
 		f.read(ctx)
 		if !pause(ctx, settle) {
 			return
@@ -143,10 +125,11 @@ func (f *file) run(ctx context.Context) {
 		case <-ctx.Done():
 			again.Stop()
 			return
+		case <-f.watch.Changed():
 		case <-f.poke:
-			again.Stop()
 		case <-again.C:
 		}
+		again.Stop()
 	}
 }
 

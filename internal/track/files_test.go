@@ -4,12 +4,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"baton/test/lab"
 )
@@ -191,7 +188,8 @@ func TestFileUnwatched(t *testing.T) {
 	put(t, path, "7")
 	seen := make(chan observation, 100)
 	w := newFiles(slog.New(slog.DiscardHandler), func(_ source, o observation) { seen <- o })
-	f := &file{files: w, path: path, interval: time.Hour, poke: make(chan struct{}, 1)}
+	w.watcher.Close() // so it watches nothing
+	f := w.file(path, time.Hour)
 	ended := make(chan struct{})
 	go func() { defer close(ended); f.run(t.Context()) }()
 	await := func(n int64) {
@@ -236,42 +234,4 @@ func TestInotifyIsClosed(t *testing.T) {
 	if n := count(); n != before {
 		t.Errorf("%d descriptors after the stop, before %d", n, before)
 	}
-}
-
-func TestParseEvent(t *testing.T) {
-	two := append(encode(event{3, unix.IN_CLOSE_WRITE, "weight"}), encode(event{4, unix.IN_DELETE_SELF, ""})...)
-	var got []event
-	for rest := two; len(rest) > 0; {
-		var e event
-		e, rest = parseEvent(rest)
-		got = append(got, e)
-	}
-	if want := []event{{3, unix.IN_CLOSE_WRITE, "weight"}, {4, unix.IN_DELETE_SELF, ""}}; !slices.Equal(got, want) {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-}
-
-// encode writes an event as the kernel does: the name padded with zeros.
-func encode(e event) []byte {
-	name := append([]byte(e.name), make([]byte, (16-len(e.name)%16)%16)...)
-	buf := make([]byte, unix.SizeofInotifyEvent)
-	for i, v := range []uint32{uint32(e.watch), e.mask, 0, uint32(len(name))} {
-		for k := range 4 {
-			buf[4*i+k] = byte(v >> (8 * k)) // little endian, as all machines here
-		}
-	}
-	return append(buf, name...)
-}
-
-func FuzzParseEvent(f *testing.F) {
-	f.Add(encode(event{3, unix.IN_CLOSE_WRITE, "weight"}))
-	f.Add([]byte{1, 2, 3})
-	f.Fuzz(func(t *testing.T, buf []byte) {
-		for steps := 0; len(buf) > 0; steps++ {
-			before := len(buf)
-			if _, buf = parseEvent(buf); len(buf) >= before {
-				t.Fatal("does not come forward")
-			}
-		}
-	})
 }
