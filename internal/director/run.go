@@ -47,10 +47,10 @@ func (d *Director) Run(ctx context.Context) error {
 	tracking.Go(func() { d.rediscover(work) })
 	defer tracking.Wait()
 	defer stopWork()
-	d.control.start(d.servingFailed)
 	if d.scrape != nil {
 		d.scrape.start(d.servingFailed)
 	}
+	d.control.start(d.servingFailed) // last: from now on a reload may come in
 
 	ended := make(chan error, 1)
 	go func() { ended <- d.pulse.listen(d) }()
