@@ -46,6 +46,7 @@ func BenchmarkRound(b *testing.B) {
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			h, m := host(b)
+			watch(b, m, nil) // as in production: without it each Set looks anew
 			h.Address("eth0", "10.0.0.1/24", "fd00::1/64")
 			if tt.others > 0 {
 				fill(b, h, "add", tt.others)

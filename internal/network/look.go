@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -12,10 +13,11 @@ import (
 // with addresses (see view), each Set asks anew, unless that is costly: where we
 // have many, or where others have, because the kernel walks all routes to find
 // ours. A million of them take it some tenths of a second, which may be spent
-// seldom only. Meanwhile Watch tells what others remove.
+// seldom only. Meanwhile Watch tells what others remove; without it, a look is good
+// for one Set.
 type look[T any] struct {
 	at   time.Time
-	took time.Duration
+	took time.Duration // of processor time
 	list []T
 }
 
@@ -60,13 +62,26 @@ func (l *looks[T]) get(v6 bool, list func(v6 bool) ([]T, error)) (*look[T], erro
 	if l[i] != nil {
 		return l[i], nil
 	}
-	began := time.Now()
+	// The kernel makes a dump on the thread that asks for it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	at, began := time.Now(), threadTime()
 	all, err := list(v6)
 	if err != nil {
 		return nil, err
 	}
-	l[i] = &look[T]{at: began, took: time.Since(began), list: all}
+	l[i] = &look[T]{at: at, took: threadTime() - began, list: all}
 	return l[i], nil
+}
+
+// threadTime is the processor time that the calling thread has used. What it
+// waited for a busy machine is not in it.
+func threadTime() time.Duration {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now) != nil {
+		return 0 // and no look is costly
+	}
+	return time.Duration(now.Nano())
 }
 
 // routes lists the routes that carry our mark.

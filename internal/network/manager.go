@@ -35,7 +35,7 @@ type Manager struct {
 	parents    map[int]was      // by index
 
 	watching  atomic.Bool
-	stale     atomic.Bool // Watch has heard of something that Set must see
+	heard     heard
 	events    *events
 	lists     *netlink.Handle // for Watch: a long dump must not hold up Set
 	listsConn *conn

@@ -550,6 +550,7 @@ func TestCrowdedInterface(t *testing.T) {
 		t.Helper()
 		must(t, h.Netlink().AddrDel(linkOf(t, h, "eth0"), &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix(a))}))
 	}
+	watch(t, m, nil)
 	for _, a := range []string{"10.0.0.100/32", "fd00::100/128"} {
 		want := state(time.Minute, a)
 		must(t, m.Set(t.Context(), "web", want))
@@ -576,6 +577,36 @@ func TestCrowdedInterface(t *testing.T) {
 		}
 		if k := find(t, h, a); k.Protocol != 0 || k.ValidLft != forever {
 			t.Errorf("%s has mark %#x and lives for %d s", a, k.Protocol, k.ValidLft)
+		}
+	}
+}
+
+// An address without a lease is not written again as long as it is believed to be
+// there: what Watch tells of must come back also where a look serves for a moment.
+func TestCrowdedInterfaceIsWatched(t *testing.T) {
+	h, m := host(t)
+	for i := range crowded + 20 {
+		h.Address("eth0", fmt.Sprintf("192.0.2.%d/32", i+1), fmt.Sprintf("2001:db8::%x/128", i+1))
+	}
+	want := state(0, "10.0.0.100/32 fd00::100/128")
+	must(t, m.Set(t.Context(), "web", want))
+	gone := make(chan Change, 1<<10)
+	watch(t, m, func(c Change) {
+		if want.Lost(c) {
+			gone <- c
+		}
+	})
+	for _, a := range want.Addresses {
+		must(t, m.Set(t.Context(), "web", want)) // has looked
+		must(t, h.Netlink().AddrDel(linkOf(t, h, "eth0"), &netlink.Addr{IPNet: ipNet(a.Prefix)}))
+		select {
+		case <-gone:
+		case <-time.After(lab.Patience(5 * time.Second)):
+			t.Fatalf("nobody tells that %s is gone", a.Prefix)
+		}
+		must(t, m.Set(t.Context(), "web", want))
+		if !h.Has(a.Prefix.Addr().String()) {
+			t.Errorf("%s does not come back", a.Prefix)
 		}
 	}
 }

@@ -49,7 +49,11 @@ func (m *Manager) refresh() {
 	m.refreshViews()
 	m.seenRoutes.refresh()
 	m.seenRules.refresh()
-	if m.stale.Swap(false) {
+	unwatched := !m.watching.Load()
+	if m.heard.addresses.Swap(false) || unwatched {
+		clear(m.views)
+	}
+	if m.heard.routes.Swap(false) || unwatched {
 		m.seenRoutes, m.seenRules = looks[kernelRoute]{}, looks[kernelRule]{}
 	}
 }

@@ -15,7 +15,8 @@ import (
 // A view is what an interface had when it was last looked at. Each Set looks
 // anew: a renewal must not put a lease on an address that an administrator set
 // in place of ours. Only where many addresses make looking costly, and many
-// owners of one interface would each do it, a look serves for a moment.
+// owners of one interface would each do it, a look serves for a moment, or until
+// Watch tells that an address is gone.
 type view struct {
 	at    time.Time
 	size  int

@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,8 +51,7 @@ var walkRules = []string{
 // others do meanwhile, the kernel has what is wanted after each Set, and nothing
 // else that is marked. ip(8) is the judge.
 func TestRandomWalkOfStates(t *testing.T) {
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any
-	t.Logf("seed %d", seed)
+	seed := walkSeed(t)
 	h, m := host(t)
 	h.Address("eth0", "10.0.0.250/24", "fd00::250/64")
 	h.Sysctl("net.ipv4.conf.all.promote_secondaries", "1")
@@ -77,6 +78,19 @@ func TestRandomWalkOfStates(t *testing.T) {
 	w.compare()
 	wantList(t, "routes", routesOf(t, h, false), theirs)
 	wantList(t, "rules", rulesOf(t, h, false), "priority 700 from all table 100")
+}
+
+// walkSeed is BATON_NETWORK_SEED, to repeat a walk, or any.
+func walkSeed(t *testing.T) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any
+	if s := os.Getenv("BATON_NETWORK_SEED"); s != "" {
+		var err error
+		seed, err = strconv.ParseUint(s, 10, 64)
+		must(t, err)
+	}
+	t.Logf("BATON_NETWORK_SEED=%d", seed)
+	return seed
 }
 
 func (w *walker) note(format string, args ...any) {

@@ -34,7 +34,7 @@ func (m *Manager) Watch(ctx context.Context, report func(Change)) error {
 	stop := context.AfterFunc(ctx, func() { _ = m.events.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 
-	w := &watcher{report: func(Change) {}, stale: &m.stale, self: m.conn.port}
+	w := &watcher{report: func(Change) {}, heard: &m.heard, self: m.conn.port}
 	if err := m.compare(ctx, w); err != nil {
 		return endOf(ctx, err)
 	}

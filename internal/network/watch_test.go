@@ -14,7 +14,7 @@ import (
 )
 
 // watch runs a Watch until the test ends; slow makes it a slow reader.
-func watch(t *testing.T, m *Manager, slow func(Change)) <-chan Change {
+func watch(t testing.TB, m *Manager, slow func(Change)) <-chan Change {
 	t.Helper()
 	out := make(chan Change, 1<<16)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -43,7 +43,7 @@ func watch(t *testing.T, m *Manager, slow func(Change)) <-chan Change {
 }
 
 // expect waits for these changes, in this order, and for nothing else.
-func expect(t *testing.T, c <-chan Change, want ...string) {
+func expect(t testing.TB, c <-chan Change, want ...string) {
 	t.Helper()
 	for i, w := range want {
 		select {

@@ -12,12 +12,19 @@ import (
 // watcher knows the last state, and reports what differs from it.
 type watcher struct {
 	report func(Change)
-	stale  *atomic.Bool // set when something is gone that Set may believe to be there
-	self   uint32       // the port of the manager's own changes
+	heard  *heard
+	self   uint32 // the port of the manager's own changes
 	links  map[int]knownLink
 	addrs  map[int]map[netip.Prefix]bool // by interface: usable addresses, and whether they are ours
 	routes map[routeKey]kernelRoute      // ours
 	rules  map[Rule]bool                 // ours
+}
+
+// heard is of what Watch has heard that it is gone, or may be, while Set may
+// believe that it is there.
+type heard struct {
+	addresses atomic.Bool
+	routes    atomic.Bool // or rules
 }
 
 // take looks at one report of the kernel.
@@ -66,7 +73,7 @@ func (w *watcher) routeGone(k kernelRoute, byUs bool) {
 	if byUs {
 		return
 	}
-	w.stale.Store(true)
+	w.heard.routes.Store(true)
 	ifname := w.links[k.oif].name
 	w.report(Change{Kind: RouteRemoved, Interface: ifname, Index: k.oif, Route: k.ourTerms(ifname)})
 }
@@ -79,7 +86,7 @@ func (w *watcher) ruleGone(r Rule, byUs bool) {
 	if byUs {
 		return
 	}
-	w.stale.Store(true)
+	w.heard.routes.Store(true)
 	w.report(Change{Kind: RuleRemoved, Rule: r})
 }
 
@@ -87,7 +94,7 @@ func (w *watcher) ruleGone(r Rule, byUs bool) {
 func (w *watcher) doubtInterface(index int) {
 	for _, k := range w.routes {
 		if k.oif == index {
-			w.stale.Store(true)
+			w.heard.routes.Store(true)
 			return
 		}
 	}
@@ -101,7 +108,7 @@ func (w *watcher) doubtAddress(a key) {
 	}
 	for _, k := range w.routes {
 		if k.wentWith(a, alone) {
-			w.stale.Store(true)
+			w.heard.routes.Store(true)
 			return
 		}
 	}
@@ -167,6 +174,7 @@ func (w *watcher) addressGone(index int, prefix netip.Prefix) {
 		return
 	}
 	delete(w.addrs[index], prefix)
+	w.heard.addresses.Store(true)
 	w.doubtAddress(key{index, prefix})
 	w.report(Change{Kind: AddressRemoved, Interface: w.links[index].name, Index: index, Prefix: prefix, Ours: ours})
 }
@@ -177,7 +185,8 @@ func (w *watcher) replace(now everything) {
 		w.links, w.addrs = map[int]knownLink{}, map[int]map[netip.Prefix]bool{}
 		w.routes, w.rules = map[routeKey]kernelRoute{}, map[Rule]bool{}
 	}
-	w.stale.Store(true)
+	w.heard.addresses.Store(true)
+	w.heard.routes.Store(true)
 	w.replaceRoutes(now.routes, now.rules)
 	links, addrs := now.links, now.addrs
 	exists := map[int]bool{}
