@@ -128,8 +128,8 @@ func (p Program) command(end *Ending) (*exec.Cmd, error) {
 		Setpgid:    true,
 		Credential: who.cred,
 		// No program outlives a director that was killed. (The signal comes when the
-		// thread ends that forked; in a Go process threads end only by
-		// runtime.LockOSThread, which no room uses.)
+		// thread ends that forked; in a Go process threads end only with a goroutine
+		// that is still locked to its own, as none is here unless something failed.)
 		Pdeathsig: syscall.SIGKILL,
 	}
 	return cmd, nil
