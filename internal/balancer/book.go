@@ -79,7 +79,7 @@ func (b *book) refresh() {
 }
 
 // forget drops the results of checks that are gone.
-func (b *book) forget(jobs map[pool.CheckID]check.Job) {
+func (b *book) forget(jobs map[pool.CheckID]*check.Job) {
 	for id := range b.results {
 		if _, ok := jobs[id]; !ok {
 			delete(b.results, id)

@@ -41,7 +41,7 @@ type engine struct {
 	b    *Balancer
 	spec Spec
 	pool *pool.Pool
-	jobs map[pool.CheckID]check.Job // of the spec, and of servers that drain
+	jobs map[pool.CheckID]*check.Job // of the spec, and of servers that drain; not to be changed
 
 	routers map[string]bool   // that have their addresses here; nil: not known yet
 	found   map[pool.Key]bool // in the kernel when it was opened
@@ -114,25 +114,36 @@ func (e *engine) setJobs() {
 // planJobs finds which checks there are: those of the spec, and those of servers
 // that drain, for one that fails is not worth waiting for.
 func (e *engine) planJobs() {
-	now := maps.Clone(e.spec.Jobs)
+	jobs := e.spec.Jobs // shared with the spec where nothing is to be added
+	if more := e.drainedJobs(); len(more) > 0 {
+		maps.Copy(more, jobs)
+		jobs = more
+	}
+	e.jobs = jobs
+	e.vias.assign(jobs, e.spec.Marks)
+	e.vias.look(jobs, e.view)
+}
+
+// drainedJobs are the checks of servers that drain and that the spec does not have
+// any more.
+func (e *engine) drainedJobs() map[pool.CheckID]*check.Job {
+	out := make(map[pool.CheckID]*check.Job)
 	for _, st := range e.pool.Snapshot() {
 		for _, srv := range st.Leaving {
 			for _, id := range srv.Spec.Checks {
-				if j, ok := e.jobs[id]; ok && now != nil {
-					now[id] = j
+				if j := e.jobs[id]; j != nil && e.spec.Jobs[id] == nil {
+					out[id] = j
 				}
 			}
 		}
 	}
-	e.jobs = now
-	e.vias.assign(now, e.spec.Marks)
-	e.vias.look(now, e.view)
+	return out
 }
 
 // runJobs tells the runner which checks there are, without those that have to wait.
 func (e *engine) runJobs() {
 	e.seed()
-	jobs := make(map[string]check.Job, len(e.jobs))
+	jobs := make(map[string]*check.Job, len(e.jobs))
 	for id, j := range e.jobs {
 		if j, ok := e.vias.runnable(id, j); ok {
 			jobs[string(id)] = j

@@ -304,7 +304,7 @@ func key(s string) pool.Key { return pool.KeyOf(pool.TCP, netip.MustParseAddrPor
 // webSpec is one service of so many servers, 10.0.0.1 and on, each with a check
 // of its own.
 func webSpec(servers int, edit ...func(*Spec)) Spec {
-	s := Spec{Resync: time.Second, Jobs: make(map[pool.CheckID]check.Job)}
+	s := Spec{Resync: time.Second, Jobs: make(map[pool.CheckID]*check.Job)}
 	s.Services = []pool.Service{webService("web", "10.0.0.100:80")}
 	for n := range servers {
 		addServer(&s, &s.Services[0], fmt.Sprintf("10.0.0.%d", n+1))
@@ -320,7 +320,7 @@ func webService(name, at string) pool.Service {
 }
 
 func addServer(spec *Spec, s *pool.Service, address string) {
-	job := check.Job{
+	job := &check.Job{
 		Spec:     check.Spec{Target: netip.AddrPortFrom(netip.MustParseAddr(address), 80), Timeout: time.Second, TCP: &check.TCP{}},
 		Schedule: check.Schedule{Interval: 2 * time.Second, FastInterval: time.Second, Rise: 2, Fall: 3},
 	}

@@ -11,7 +11,7 @@ import (
 // Spec is everything the balancer needs to know.
 type Spec struct {
 	Services []pool.Service
-	Jobs     map[pool.CheckID]check.Job // every check that a service names
+	Jobs     map[pool.CheckID]*check.Job // every check that a service names; nobody may change them
 
 	Resync        time.Duration // compare with the kernel this often; at least 100 ms
 	RemoveForeign bool          // remove services in the kernel that the spec does not name

@@ -71,7 +71,7 @@ func (v via) compare(o via) int {
 
 // assign finds marks for the checks that need one. After a restart a server gets
 // the same as before, unless two of them have the same digest.
-func (v *vias) assign(jobs map[pool.CheckID]check.Job, marks Marks) {
+func (v *vias) assign(jobs map[pool.CheckID]*check.Job, marks Marks) {
 	needed := map[via]bool{}
 	for _, j := range jobs {
 		if j.Spec.Via != nil {
@@ -124,7 +124,7 @@ func (v via) service(mark uint32) pool.VirtualService {
 // look sorts the checks into those that can run and those whose service is not in
 // the kernel, and reports whether that has changed. Without it their packets would
 // reach the VIP by the ordinary way, and any server could answer.
-func (v *vias) look(jobs map[pool.CheckID]check.Job, seen view) (changed bool) {
+func (v *vias) look(jobs map[pool.CheckID]*check.Job, seen view) (changed bool) {
 	ready, wait := map[pool.CheckID]uint32{}, map[pool.CheckID]via{}
 	for id, j := range jobs {
 		if j.Spec.Via == nil {
@@ -146,13 +146,14 @@ func (v *vias) look(jobs map[pool.CheckID]check.Job, seen view) (changed bool) {
 }
 
 // runnable completes a check's job with its mark; false: it cannot run now.
-func (v *vias) runnable(id pool.CheckID, j check.Job) (check.Job, bool) {
+func (v *vias) runnable(id pool.CheckID, j *check.Job) (*check.Job, bool) {
 	if j.Spec.Via == nil {
 		return j, true
 	}
 	mark, ok := v.ready[id]
-	j.Spec.FWMark = mark
-	return j, ok
+	marked := *j
+	marked.Spec.FWMark = mark
+	return &marked, ok
 }
 
 // waiting says in words why a check does not run, or nothing.

@@ -21,7 +21,7 @@ func vipSpec(servers int, edit ...func(*Spec)) Spec {
 		for i := range s.Services[0].Servers {
 			srv := &s.Services[0].Servers[i]
 			srv.Forward = pool.DR
-			job := check.Job{
+			job := &check.Job{
 				Spec: check.Spec{
 					Target: netip.MustParseAddrPort("10.0.0.100:80"), Timeout: time.Second, TCP: &check.TCP{},
 					Via: &check.Via{Server: srv.Address, Forward: pool.DR},

@@ -66,7 +66,7 @@ func (v *voices) listening(r *rig, o *Options) {
 func withAgents(s *Spec) {
 	servers := s.Services[0].Servers
 	for i := range servers {
-		job := check.Job{
+		job := &check.Job{
 			Spec:     check.Spec{Target: netip.AddrPortFrom(servers[i].Address, 8078), Timeout: time.Second, Agent: &check.Agent{}},
 			Schedule: check.Schedule{Interval: time.Second, Rise: 1, Fall: 1},
 		}
@@ -135,7 +135,7 @@ func TestAgents(t *testing.T) {
 func TestWeightFiles(t *testing.T) {
 	var v voices
 	spec := func(s *Spec) {
-		job := check.Job{
+		job := &check.Job{
 			Spec:     check.Spec{Timeout: time.Second, File: &check.File{Path: "/w"}},
 			Schedule: check.Schedule{Interval: time.Second, Rise: 2, Fall: 3},
 		}

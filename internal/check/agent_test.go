@@ -125,7 +125,7 @@ func TestAgentVerdicts(t *testing.T) {
 		}
 	}
 	r := NewRunner(Options{})
-	r.Set(map[string]Job{"g": {
+	r.Set(map[string]*Job{"g": {
 		Spec:     Spec{Target: serve(t, server), Timeout: time.Second, Agent: &Agent{}},
 		Schedule: Schedule{Interval: 20 * time.Millisecond, Rise: 1, Fall: 3},
 	}})

@@ -158,8 +158,8 @@ func TestHistoryIsBounded(t *testing.T) {
 // A runner keeps the past of its jobs for as long as it has them.
 func TestRunnerHistory(t *testing.T) {
 	run(t, Options{}, row("++--+"), func(t *testing.T, b *bench) {
-		j := Job{Spec: Spec{TCP: &TCP{Send: "a"}, Timeout: time.Second}, Schedule: Schedule{Interval: time.Second, Rise: 2, Fall: 3}}
-		b.Set(map[string]Job{"a": j})
+		j := &Job{Spec: Spec{TCP: &TCP{Send: "a"}, Timeout: time.Second}, Schedule: Schedule{Interval: time.Second, Rise: 2, Fall: 3}}
+		b.Set(map[string]*Job{"a": j})
 		time.Sleep(10 * time.Second)
 		got := b.History("a")
 		if len(got) != 3 || !strings.HasPrefix(past(got), "L4OK×2 L4CON×2(connection refused) L4OK×") || got[1].To.Sub(got[1].From).Round(time.Second) != time.Second {

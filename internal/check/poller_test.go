@@ -22,7 +22,7 @@ func poll(t *testing.T, s Spec) Result {
 		t.Fatal(err)
 	}
 	defer p.close()
-	p.start(&job{Job: Job{Spec: s}, place: -1}, time.Now())
+	p.start(&job{Job: &Job{Spec: s}, place: -1}, time.Now())
 	select {
 	case f := <-results:
 		return f.result
@@ -76,7 +76,7 @@ func TestPlainHTTPAnswers(t *testing.T) {
 func TestPollerRunsMany(t *testing.T) {
 	good, bad, silent := serve(t, hang), refusing(t), blackHole(t)
 	page := serve(t, answering(say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")))
-	jobs := make(map[string]Job)
+	jobs := make(map[string]*Job)
 	want := make(map[string]Code)
 	for i := range 1000 {
 		s := Spec{Timeout: 300 * time.Millisecond, FWMark: 0}
@@ -92,7 +92,7 @@ func TestPollerRunsMany(t *testing.T) {
 			s.Target, s.HTTP, code = page, &HTTP{}, L7OK
 		}
 		id := string(rune('a'+i%4)) + strings.Repeat("x", i/4)
-		jobs[id], want[id] = Job{Spec: s, Schedule: Schedule{Interval: time.Second, Rise: 1, Fall: 1}}, code
+		jobs[id], want[id] = &Job{Spec: s, Schedule: Schedule{Interval: time.Second, Rise: 1, Fall: 1}}, code
 	}
 	r := NewRunner(Options{})
 	r.Set(jobs)
@@ -110,7 +110,7 @@ func TestPollerRunsMany(t *testing.T) {
 	}
 	// Gone while it is under way: neither counted as running nor reported.
 	time.Sleep(600 * time.Millisecond) // into the next round
-	r.Set(map[string]Job{"one": jobs["a"]})
+	r.Set(map[string]*Job{"one": jobs["a"]})
 	for r.Stats().Running > 1 {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d probes run still", r.Stats().Running)
@@ -143,7 +143,7 @@ func TestPollerLeavesTheHarvest(t *testing.T) {
 	defer p.close()
 	start := func(target netip.AddrPort) {
 		s := Spec{Target: target, TCP: &TCP{}, Timeout: 300 * time.Millisecond}
-		p.start(&job{Job: Job{Spec: s}, place: -1}, time.Now())
+		p.start(&job{Job: &Job{Spec: s}, place: -1}, time.Now())
 	}
 	good := serve(t, hang)
 	p.leave(true)

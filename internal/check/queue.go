@@ -8,7 +8,7 @@ import (
 
 // job is a [Job] on its schedule. It is in the queue, or running, or dropped.
 type job struct {
-	Job
+	*Job
 	id   string
 	kind string
 	tally

@@ -107,13 +107,14 @@ func (r *Runner) Seed(ids ...string) {
 
 // Set replaces the jobs. A job that is the same as before keeps its counters and
 // its place in the schedule; one that is gone or has changed is stopped, in the
-// middle of a probe if need be.
-func (r *Runner) Set(jobs map[string]Job) {
+// middle of a probe if need be. Of equal jobs the one that was there first is kept.
+// Nobody may change the jobs afterwards.
+func (r *Runner) Set(jobs map[string]*Job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, j := range r.jobs {
 		want, ok := jobs[id]
-		if ok && reflect.DeepEqual(want, j.Job) {
+		if ok && (want == j.Job || reflect.DeepEqual(want, j.Job)) {
 			continue
 		}
 		if ok && (j.up || j.assumed) {

@@ -119,15 +119,15 @@ func run(t *testing.T, o Options, plan func(int, Spec) (Result, time.Duration), 
 	})
 }
 
-func jobOf(id string, s Schedule) Job {
-	return Job{
+func jobOf(id string, s Schedule) *Job {
+	return &Job{
 		Spec:     Spec{Target: netip.MustParseAddrPort("10.0.0.1:80"), Timeout: time.Second, TCP: &TCP{Send: id}},
 		Schedule: s,
 	}
 }
 
-func jobsOf(s Schedule, ids ...string) map[string]Job {
-	out := make(map[string]Job)
+func jobsOf(s Schedule, ids ...string) map[string]*Job {
+	out := make(map[string]*Job)
 	for _, id := range ids {
 		out[id] = jobOf(id, s)
 	}

@@ -23,7 +23,7 @@ func TestSpareSockets(t *testing.T) {
 	check := func(s Spec, want Code) {
 		t.Helper()
 		s.Timeout = 200 * time.Millisecond
-		p.start(&job{Job: Job{Spec: s}, place: -1}, time.Now())
+		p.start(&job{Job: &Job{Spec: s}, place: -1}, time.Now())
 		if r := (<-results).result; r.Code != want {
 			t.Errorf("%s: %s (%s), want %s", s.Target, r.Code, r.Detail, want)
 		}

@@ -165,7 +165,8 @@ type Schedule struct {
 	Fall         int           // failures in a row until down
 }
 
-// Job is a probe and its schedule.
+// Job is a probe and its schedule. Whoever runs jobs, or shows them, holds pointers
+// to the same ones: nobody may change a job that somebody else has.
 type Job struct {
 	Spec     Spec
 	Schedule Schedule

@@ -23,7 +23,7 @@ func TestVerdictsCarryWeights(t *testing.T) {
 			next++
 			return res
 		}})
-		r.Set(map[string]Job{"a": {Schedule: Schedule{Interval: time.Second, Rise: 2, Fall: 2}}})
+		r.Set(map[string]*Job{"a": {Schedule: Schedule{Interval: time.Second, Rise: 2, Fall: 2}}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(len(results))*time.Second+time.Millisecond)
 		defer cancel()
 		var got []string

@@ -75,7 +75,7 @@ func build(cfg *Config, p *problems, root *node, readSecret func(name string) ([
 	b.buildRouters()
 	b.buildSyncGroups()
 	b.checkSharedSync()
-	b.cfg.Balancer.Jobs = make(map[pool.CheckID]check.Job)
+	b.cfg.Balancer.Jobs = make(map[pool.CheckID]*check.Job)
 	for i := range b.raw.Services.items {
 		b.buildService(&b.raw.Services.items[i], root.field("services").items[i])
 	}

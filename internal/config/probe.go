@@ -132,8 +132,15 @@ func (b *builder) put(ids []pool.CheckID, job check.Job) []pool.CheckID {
 	if slices.Contains(ids, id) {
 		return ids
 	}
-	b.cfg.Balancer.Jobs[id] = job
+	b.keepJob(id, job)
 	return append(ids, id)
+}
+
+// keepJob has the balancer run a job. Equal ones are one.
+func (b *builder) keepJob(id pool.CheckID, job check.Job) {
+	if b.cfg.Balancer.Jobs[id] == nil {
+		b.cfg.Balancer.Jobs[id] = &job
+	}
 }
 
 // jobOf builds a job without its target.

@@ -24,7 +24,7 @@ type Template struct {
 // Expanded are servers as the balancer wants them.
 type Expanded struct {
 	Servers []pool.Server
-	Jobs    map[pool.CheckID]check.Job // all that they name
+	Jobs    map[pool.CheckID]*check.Job // all that they name
 	// Usable are the servers that those were made of, in the same order.
 	Usable []discovery.Server
 	// Refused says in words why the others cannot be servers of the service.
@@ -34,7 +34,7 @@ type Expanded struct {
 // Expand makes servers of what a source has found, by the rules that "servers" has.
 func (t Template) Expand(source discovery.Source, found []discovery.Server) Expanded {
 	g := t.prepare()
-	out := Expanded{Jobs: make(map[pool.CheckID]check.Job)}
+	out := Expanded{Jobs: make(map[pool.CheckID]*check.Job)}
 	for _, f := range found {
 		server, err := g.server(f)
 		if err != nil {
@@ -77,7 +77,7 @@ func (t Template) prepare() *grower {
 	if t.Synced {
 		b.syncs = []syncOwner{{}}
 	}
-	b.cfg.Balancer.Jobs = make(map[pool.CheckID]check.Job)
+	b.cfg.Balancer.Jobs = make(map[pool.CheckID]*check.Job)
 	s := &service{rawService: &b.raw.Services.items[0].v}
 	b.buildKeys(s)
 	s.out.Forward = forwards[s.Forward.v]
@@ -145,7 +145,7 @@ func (g *grower) trusted(f discovery.Server, s pool.Server, own bool) error {
 		return nil
 	}
 	for _, id := range s.Checks {
-		spec := g.cfg.Balancer.Jobs[id].Spec
+		spec := &g.cfg.Balancer.Jobs[id].Spec
 		what := ""
 		switch {
 		case spec.Exec != nil:

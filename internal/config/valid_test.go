@@ -52,7 +52,7 @@ func validEnv(key string) (string, bool) {
 func show(t *testing.T, cfg *Config) string {
 	t.Helper()
 	copied := *cfg
-	copied.Balancer.Jobs = make(map[pool.CheckID]check.Job)
+	copied.Balancer.Jobs = make(map[pool.CheckID]*check.Job)
 	number := make(map[pool.CheckID]pool.CheckID)
 	rename := func(ids []pool.CheckID) []pool.CheckID {
 		var out []pool.CheckID

@@ -55,7 +55,7 @@ func (b *builder) checkAgent(s *service) {
 // weight at run time.
 func (b *builder) buildAgent(s *service, server *built) {
 	for _, id := range server.Checks {
-		spec := b.cfg.Balancer.Jobs[id].Spec
+		spec := &b.cfg.Balancer.Jobs[id].Spec
 		server.Dynamic = server.Dynamic || spec.File != nil || spec.Exec != nil && spec.Exec.WeightFromExit
 	}
 	if !s.agentAsked() {
@@ -73,7 +73,7 @@ func (b *builder) buildAgent(s *service, server *built) {
 		Schedule: check.Schedule{Interval: interval, Jitter: 10, Rise: 1, Fall: 1},
 	}
 	server.Agent, server.Dynamic = pool.CheckID(job.ID()), true
-	b.cfg.Balancer.Jobs[server.Agent] = job
+	b.keepJob(server.Agent, job)
 }
 
 // warnWeights warns of weights that the scheduler takes no notice of.

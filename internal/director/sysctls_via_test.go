@@ -71,7 +71,7 @@ func TestSettingsOfChecksThroughTheVIP(t *testing.T) {
 		{name: "the director itself", job: job("10.0.0.100:80", "127.0.0.1", ""), router: router},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg := &config.Config{Routers: []speaker.Router{c.router}, Balancer: balancer.Spec{Jobs: map[pool.CheckID]check.Job{"x": c.job}}}
+			cfg := &config.Config{Routers: []speaker.Router{c.router}, Balancer: balancer.Spec{Jobs: map[pool.CheckID]*check.Job{"x": &c.job}}}
 			if c.have == nil {
 				c.have = have
 			}

@@ -114,8 +114,8 @@ func (o Object) source() source {
 }
 
 // job returns the probe of a script or ping.
-func (o Object) job() check.Job {
-	j := check.Job{
+func (o Object) job() *check.Job {
+	j := &check.Job{
 		Spec:     check.Spec{Timeout: o.Timeout},
 		Schedule: check.Schedule{Interval: o.interval(defaultInterval), Rise: max(o.Rise, 1), Fall: max(o.Fall, 1)},
 	}

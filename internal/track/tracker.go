@@ -69,7 +69,7 @@ func New(o Options) *Tracker {
 func (t *Tracker) Set(objects []Object) {
 	t.setting.Lock()
 	defer t.setting.Unlock()
-	jobs := make(map[string]check.Job)
+	jobs := make(map[string]*check.Job)
 	files := make(map[string]time.Duration)
 	procs := make(map[string]time.Duration)
 	for _, o := range objects {
