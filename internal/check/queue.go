@@ -19,11 +19,11 @@ type job struct {
 	start  time.Time          // of the run that is under way or was the last
 	cancel context.CancelFunc // of the run that is under way; nil: none
 	good   time.Time          // start of the last run that succeeded; zero: none has
-	gone   bool               // dropped while running: its result is of no use
 	last   Result             // of the zero time: none yet
 
 	history history
 
+	gone    bool // dropped while running: its result is of no use
 	excused bool // its last result was not counted; see Runner.stalled
 
 	// Of jobs that the poller runs:

@@ -9,7 +9,7 @@ import (
 
 // JobStatus is what a [Runner] knows of a job.
 type JobStatus struct {
-	Job       *Job // nobody may change it
+	Job       *Job      // nobody may change it
 	Known     bool      // has a verdict
 	Up        bool      // the verdict; for an assumed one true
 	Assumed   bool      // counts as up without a proof; see [Runner.Seed]

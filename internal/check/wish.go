@@ -5,7 +5,15 @@ package check
 type wish struct {
 	weighted bool
 	weight   uint32
-	word     Word
+	word     *Word // nil: no agent has said anything; nobody changes it
+}
+
+// said is all that the agent has said and not taken back.
+func (w *wish) said() Word {
+	if w.word == nil {
+		return Word{}
+	}
+	return *w.word
 }
 
 // heed takes in a result and reports whether the wish changed by it. A result that
@@ -13,7 +21,9 @@ type wish struct {
 func (w *wish) heed(r *Result, up bool) (changed bool) {
 	before := *w
 	if r.Word != nil {
-		w.word = w.word.then(*r.Word)
+		if word := w.said().then(*r.Word); word != w.said() {
+			w.word = &word
+		}
 	}
 	if up && r.Code.OK() {
 		w.weighted, w.weight = r.Weighted, r.Weight
@@ -23,7 +33,7 @@ func (w *wish) heed(r *Result, up bool) (changed bool) {
 
 // verdict is what is told of a job after a result.
 func (j *job) verdict(last Result, changed bool) Verdict {
-	v := Verdict{ID: j.id, Up: j.up, Changed: changed, Result: last, Word: j.wish.word}
+	v := Verdict{ID: j.id, Up: j.up, Changed: changed, Result: last, Word: j.wish.said()}
 	if j.up {
 		v.Weighted, v.Weight = j.wish.weighted, j.wish.weight
 	}
