@@ -19,7 +19,7 @@ func (s *service) leaver(b *server) *server {
 	if _, in := b.place(); !in || b.fallback || len(keys) == 0 || !s.keepsPlaces() {
 		return nil
 	}
-	return &server{spec: b.spec, service: s, leaving: true, found: b.found, keys: keys, state: Draining}
+	return &server{spec: b.spec, service: s, wanted: noOverride, leaving: true, found: b.found, keys: keys, state: Draining}
 }
 
 // keysOf returns the keys under which the kernel has the server.
@@ -76,7 +76,7 @@ func (s *service) adoptStranger(k Key, r RealServer) {
 		}
 	}
 	s.leaving = append(s.leaving, &server{
-		spec: &spec, service: s, leaving: true, found: true, keys: []Key{k}, state: Draining,
+		spec: &spec, service: s, wanted: noOverride, leaving: true, found: true, keys: []Key{k}, state: Draining,
 	})
 }
 

@@ -19,6 +19,10 @@ type Override struct {
 	WeightWhy string
 }
 
+// noOverride is what most servers have. Like all overrides that the pool has been told
+// of, nobody changes it.
+var noOverride = &Override{}
+
 // Override replaces all overrides and reports whether anything changed by it.
 // Those of servers that there are not wait for them. A fallback has none.
 func (p *Pool) Override(overrides map[Place]Override) (changed bool) {
@@ -39,11 +43,15 @@ func (p *Pool) Override(overrides map[Place]Override) (changed bool) {
 // override takes over what is wanted of the server and reports whether that is
 // something else than before.
 func (s *server) override(p *Pool) (changed bool) {
-	want := p.overrides[Place{s.service.spec.Name, s.spec.AddrPort()}]
-	if s.fallback || want == s.wanted {
+	want, ok := p.overrides[Place{s.service.spec.Name, s.spec.AddrPort()}]
+	if s.fallback || want == *s.wanted {
 		return false
 	}
-	s.wanted = want
+	s.wanted = noOverride
+	if ok {
+		kept := want // in memory of its own: most servers have none
+		s.wanted = &kept
+	}
 	if !s.service.fresh { // else it is judged when its service starts
 		s.service.touch()
 		s.judge(p.verdicts)

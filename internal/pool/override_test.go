@@ -72,7 +72,7 @@ func TestOverride(t *testing.T) {
 				t.Errorf("%s, want %s", got, tt.table)
 			}
 			st := p.Snapshot()[0]
-			if srv := st.Servers[1]; srv.State != tt.state || st.Weight != tt.weight || srv.Override != tt.want {
+			if srv := st.Servers[1]; srv.State != tt.state || st.Weight != tt.weight || *srv.Override != tt.want {
 				t.Errorf("%s: %s, weight of the service %d", srv.State, srv.Reason, st.Weight)
 			}
 			if !p.Override(nil) {

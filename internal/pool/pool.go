@@ -23,9 +23,11 @@ type Pool struct {
 
 // row is one service of the kernel: the service at one of its keys.
 type row struct {
-	key     Key
 	service *service
+	at      int // of the keys of the service's spec
 }
+
+func (r row) key() Key { return r.service.spec.Keys[r.at] }
 
 // New returns a pool of the services, of which found is what the kernel holds
 // already; see [Pool.Adopt]. The services are valid (the configuration has seen
@@ -77,11 +79,11 @@ func (p *Pool) Reconfigure(services []Service) {
 		}
 		p.services = append(p.services, s)
 		p.byName[s.spec.Name] = s
-		for _, k := range s.spec.Keys {
-			p.rows = append(p.rows, row{k, s})
+		for at := range s.spec.Keys {
+			p.rows = append(p.rows, row{s, at})
 		}
 	}
-	slices.SortFunc(p.rows, func(a, b row) int { return a.key.Compare(b.key) })
+	slices.SortFunc(p.rows, func(a, b row) int { return a.key().Compare(b.key()) })
 	p.indexChecks()
 	for _, s := range p.services {
 		if s.fresh {
@@ -127,7 +129,7 @@ func (p *Pool) TableOf(is func(*Service) bool) Table {
 	t := make(Table, 0, len(p.rows))
 	for _, r := range p.rows {
 		if is(&r.service.spec) {
-			t = append(t, r.service.row(r.key))
+			t = append(t, r.service.row(r.at))
 		}
 	}
 	return t
@@ -152,7 +154,7 @@ type index struct {
 func (p *Pool) index() index {
 	x := index{byName: p.byName, byKey: make(map[Key]*service, len(p.rows))}
 	for _, r := range p.rows {
-		x.byKey[r.key] = r.service
+		x.byKey[r.key()] = r.service
 	}
 	return x
 }

@@ -34,14 +34,14 @@ func (s State) String() string {
 
 // server is one real server of one service.
 type server struct {
-	spec     *Server
-	service  *service
-	fallback bool
-	wanted   Override
+	spec    *Server
+	service *service
+	wanted  *Override // never nil, and not to be changed
 
-	state   State
-	counted uint64  // what it contributes to a sum of live weights
-	said    Verdict // what its checks and its agent say of its weight, and of its mode
+	fallback bool
+	state    State
+	counted  uint64  // what it contributes to a sum of live weights
+	said     Verdict // what its checks and its agent say of its weight, and of its mode
 	// borrows: the weight under which it was found in the kernel counts, until those
 	// that decide about its weight have spoken.
 	borrows  bool
@@ -65,10 +65,10 @@ type server struct {
 	// place back a second later.
 	seated bool
 
+	released bool  // of a draining one: it has no place any more
 	leaving  bool  // the specification does not have it any more
 	found    bool  // … because it was found in the kernel only
 	keys     []Key // of a leaving one: under which it has a place
-	released bool  // of a draining one: it has no place any more
 }
 
 // judge derives the server's state and weight from the verdicts and reports

@@ -26,19 +26,19 @@ type service struct {
 	hasBackups bool
 	panic      bool // fewer servers are up than its threshold
 
-	state *ServiceState        // cached; nil after a change
-	real  map[Key][]RealServer // cached; nil after a change
+	state *ServiceState  // cached; nil after a change
+	real  [][]RealServer // by the place of the key in the spec; cached; nil after a change
 }
 
 func newService(spec Service, before *service, clock *clock) *service {
 	s := &service{spec: spec, before: before, fresh: true, factor: spec.factor(), clock: clock}
 	s.servers = make([]*server, len(spec.Servers))
 	for i := range spec.Servers {
-		s.servers[i] = &server{spec: &s.spec.Servers[i], service: s}
+		s.servers[i] = &server{spec: &s.spec.Servers[i], service: s, wanted: noOverride}
 		s.hasBackups = s.hasBackups || spec.Servers[i].Backup
 	}
 	if spec.Fallback != nil {
-		s.fallback = &server{spec: spec.Fallback, service: s, fallback: true}
+		s.fallback = &server{spec: spec.Fallback, service: s, wanted: noOverride, fallback: true}
 	}
 	if before != nil {
 		s.takeLeavers(before)
@@ -145,7 +145,8 @@ func (s *service) fallbackServes() bool {
 }
 
 // row returns the service as the kernel shall have it at one of its keys.
-func (s *service) row(k Key) VirtualService {
+func (s *service) row(at int) VirtualService {
+	k := s.spec.Keys[at]
 	v := VirtualService{
 		Key:                k,
 		Scheduler:          s.spec.Scheduler,
@@ -153,7 +154,7 @@ func (s *service) row(k Key) VirtualService {
 		PersistencePrefix:  k.fullPrefix(),
 		PersistenceEngine:  s.spec.PersistenceEngine,
 		PersistenceSeconds: s.spec.PersistenceSeconds,
-		Servers:            s.realServers(k),
+		Servers:            s.realServers(at),
 	}
 	if s.diverts() {
 		v.Flags |= Sched1
@@ -177,11 +178,18 @@ func (k Key) fullPrefix() uint8 {
 
 // realServers returns the servers that the kernel shall have at one of the
 // service's keys. They depend on the key by their ports; see [Server.At].
-func (s *service) realServers(k Key) []RealServer {
-	if out, ok := s.real[k]; ok {
-		return out
+func (s *service) realServers(at int) []RealServer {
+	if s.real == nil {
+		s.real = make([][]RealServer, len(s.spec.Keys))
 	}
-	var out []RealServer
+	if s.real[at] == nil {
+		s.real[at] = s.listServers(s.spec.Keys[at])
+	}
+	return s.real[at]
+}
+
+func (s *service) listServers(k Key) []RealServer {
+	out := make([]RealServer, 0, len(s.servers))
 	taken := make(map[netip.AddrPort]bool, len(s.servers)+1)
 	add := func(srv *server) {
 		weight, in := srv.place()
@@ -205,9 +213,5 @@ func (s *service) realServers(k Key) []RealServer {
 		}
 	}
 	slices.SortFunc(out, RealServer.Compare)
-	if s.real == nil {
-		s.real = make(map[Key][]RealServer, len(s.spec.Keys))
-	}
-	s.real[k] = out
 	return out
 }

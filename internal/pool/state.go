@@ -57,7 +57,7 @@ type ServerState struct {
 	Waiting []CheckID // the checks that have not said anything
 	Reason  string    // why it is in this state, in words
 
-	Override Override // what is wanted of it beyond its specification
+	Override *Override // what is wanted of it beyond its specification; never nil, and not to be changed
 }
 
 // snapshot returns the service's state, the same one until it changes.
