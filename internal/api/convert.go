@@ -164,12 +164,12 @@ func fromServer(s balancer.ServerStatus) RealServer {
 
 func fromCheck(c balancer.CheckStatus) Check {
 	via := ""
-	if c.Via != nil {
+	if c.Via() != nil {
 		via = "vip"
 	}
 	return Check{
 		Via:  via,
-		Kind: c.Kind, Target: c.Subject, Up: c.Up,
+		Kind: c.Kind(), Target: c.Subject(), Up: c.Up,
 		Code: string(c.Last.Code), Detail: c.Last.Detail, At: c.Last.At.UTC(),
 		TookMS:    float64(c.Last.Took.Round(time.Microsecond)) / float64(time.Millisecond),
 		Successes: c.Successes, Failures: c.Failures,
@@ -177,7 +177,7 @@ func fromCheck(c balancer.CheckStatus) Check {
 }
 
 func fromPast(c balancer.CheckStatus, streaks []check.Streak) CheckPast {
-	out := CheckPast{Kind: c.Kind, Target: c.Subject, Results: make([]CheckStreak, len(streaks))}
+	out := CheckPast{Kind: c.Kind(), Target: c.Subject(), Results: make([]CheckStreak, len(streaks))}
 	for i, s := range streaks {
 		out.Results[i] = CheckStreak{
 			Code: string(s.Code), Detail: s.Detail, From: s.From.UTC(), To: s.To.UTC(), Results: s.Results, Gap: s.Gap,

@@ -148,7 +148,7 @@ func TestAddressOfService(t *testing.T) {
 func TestDecisiveCheck(t *testing.T) {
 	at := func(kind string, known, up bool, failures, second int) balancer.CheckStatus {
 		return balancer.CheckStatus{
-			Kind: kind, Known: known, Up: up, Failures: failures,
+			Job: &check.Job{Spec: check.Spec{Talk: &check.Talk{Protocol: kind}}}, Known: known, Up: up, Failures: failures,
 			Last: check.Result{At: apitest.Now.Add(time.Duration(second) * time.Second)},
 		}
 	}

@@ -380,7 +380,7 @@ func TestFallbackAndCounters(t *testing.T) {
 		if srv.Active != 3 || srv.Stats.Connections != 7 || srv.Stats.InPackets != 70 || srv.Weight != 1 {
 			t.Errorf("counters %+v", srv)
 		}
-		if c := srv.Checks[0]; c.Kind != "tcp" || !c.Up || !c.Known || c.Last.Code != check.L4OK || c.Subject != "10.0.0.1:80" {
+		if c := srv.Checks[0]; c.Kind() != "tcp" || !c.Up || !c.Known || c.Last.Code != check.L4OK || c.Subject() != "10.0.0.1:80" {
 			t.Errorf("check %+v", c)
 		}
 	})

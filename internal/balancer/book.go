@@ -15,18 +15,18 @@ import (
 // book remembers since when and why services and servers are in their state,
 // which the pool, knowing no time, does not.
 type book struct {
-	pages   []*page // in the order of the configuration
-	byName  map[string]*page
-	results map[pool.CheckID]check.Result // that made the last verdict
-	turn    int                           // the page that is next to be shown anew
+	pages  []*page // in the order of the configuration
+	byName map[string]*page
+	said   map[pool.CheckID]string // the sentence that came with the last verdict
+	turn   int                     // the page that is next to be shown anew
 }
 
 // page is one service in the book.
 type page struct {
-	state   *pool.ServiceState
-	since   time.Time
-	servers map[netip.AddrPort]*line
-	shown   *ServiceStatus // in the last snapshot; nil after a change
+	state *pool.ServiceState
+	since time.Time
+	lines []line         // of the servers, in the order of the state
+	shown *ServiceStatus // in the last snapshot; nil after a change
 }
 
 // line is one server in the book.
@@ -37,7 +37,7 @@ type line struct {
 }
 
 func newBook() book {
-	return book{byName: make(map[string]*page), results: make(map[pool.CheckID]check.Result)}
+	return book{byName: make(map[string]*page), said: make(map[pool.CheckID]string)}
 }
 
 // begin opens the book. How things stand at the start is no transition; that a
@@ -53,7 +53,7 @@ func (b *book) update(states []*pool.ServiceState, now time.Time) (out []Transit
 	for i, st := range states {
 		p := b.byName[st.Spec.Name]
 		if p == nil {
-			p = &page{since: now, servers: make(map[netip.AddrPort]*line)}
+			p = &page{since: now}
 			moved = true
 		}
 		if p.state != st {
@@ -78,26 +78,27 @@ func (b *book) refresh() {
 	}
 }
 
-// forget drops the results of checks that are gone.
+// forget drops what checks have said that are gone.
 func (b *book) forget(jobs map[pool.CheckID]*check.Job) {
-	for id := range b.results {
+	for id := range b.said {
 		if _, ok := jobs[id]; !ok {
-			delete(b.results, id)
+			delete(b.said, id)
 		}
 	}
 }
 
 // enter brings a page to a service's present state.
 func (b *book) enter(p *page, st *pool.ServiceState, now time.Time) (out []Transition) {
-	servers := make(map[netip.AddrPort]*line, len(st.Servers)+len(st.Leaving))
-	for _, srv := range st.All() {
+	before := p.byServer()
+	lines := make([]line, len(st.Servers)+len(st.Leaving))
+	for i, srv := range st.All() {
 		key := srv.Spec.AddrPort()
-		was := p.servers[key]
-		l := &line{state: srv.State, since: now, reason: b.reason(srv)}
-		servers[key] = l
+		was, known := before[key]
+		l := &lines[i]
+		*l = line{state: srv.State, since: now, reason: b.reason(srv)}
 		switch {
-		case was == nil && l.state != pool.Draining && l.state != pool.Disabled:
-		case was == nil:
+		case !known && l.state != pool.Draining && l.state != pool.Disabled:
+		case !known:
 			out = append(out, Transition{At: now, Service: st.Spec.Name, Server: key.String(), To: l.state.String(), Reason: l.reason})
 		case was.state == l.state:
 			l.since = was.since
@@ -118,7 +119,19 @@ func (b *book) enter(p *page, st *pool.ServiceState, now time.Time) (out []Trans
 		}
 		out = append(out, moves...)
 	}
-	p.state, p.servers, p.shown = st, servers, nil
+	p.state, p.lines, p.shown = st, lines, nil
+	return out
+}
+
+// byServer finds the lines of a page.
+func (p *page) byServer() map[netip.AddrPort]line {
+	if p.state == nil {
+		return nil
+	}
+	out := make(map[netip.AddrPort]line, len(p.lines))
+	for i, srv := range p.state.All() {
+		out[srv.Spec.AddrPort()] = p.lines[i]
+	}
 	return out
 }
 
@@ -143,20 +156,20 @@ func (b *book) reason(srv *pool.ServerState) string {
 }
 
 func (b *book) stated(srv *pool.ServerState) string {
-	var said []string
+	var all []string
 	ids := srv.Failing
 	if srv.State == pool.Up && len(srv.Waiting) == 0 {
 		ids = srv.Spec.Checks
 	}
 	for _, id := range ids {
-		if r, ok := b.results[id]; ok && !slices.Contains(said, r.Detail) {
-			said = append(said, r.Detail)
+		if text, ok := b.said[id]; ok && !slices.Contains(all, text) {
+			all = append(all, text)
 		}
 	}
-	if len(said) == 0 {
+	if len(all) == 0 {
 		return srv.Reason
 	}
-	return srv.Reason + ": " + strings.Join(said, "; ")
+	return srv.Reason + ": " + strings.Join(all, "; ")
 }
 
 // The words of the transitions of a service that are not up and down.

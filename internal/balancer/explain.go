@@ -132,9 +132,9 @@ func (s ServerStatus) traffic(service ServiceStatus) string {
 
 // explain says what one check of a server last found and what would change its
 // verdict.
-func (c CheckStatus) explain(state ServerState) string {
-	name := fmt.Sprintf("The %s check of %s", c.Kind, c.Subject)
-	if c.Via != nil {
+func (c *CheckStatus) explain(state ServerState) string {
+	name := fmt.Sprintf("The %s check of %s", c.Kind(), c.Subject())
+	if c.Via() != nil {
 		name += " through the VIP"
 	}
 	if c.Waiting != "" {
@@ -148,17 +148,17 @@ func (c CheckStatus) explain(state ServerState) string {
 	}
 	text := fmt.Sprintf("%s said at %s: %s (%s, %s).", name, when(c.Last.At), c.Last.Detail, c.Last.Code,
 		c.Last.Took.Round(100*time.Microsecond))
-	needed, word := c.Schedule.Fall-c.Failures, "failure"
+	needed, word := c.schedule().Fall-c.Failures, "failure"
 	turn := "It makes the server go down"
 	if !c.Up {
-		needed, word = c.Schedule.Rise-c.Successes, "success"
+		needed, word = c.schedule().Rise-c.Successes, "success"
 		turn = "It lets the server come up"
 	}
 	return fmt.Sprintf("%s %s after %s in a row, which takes %s.", text, turn, more(max(needed, 1), word, c), c.takes(max(needed, 1)))
 }
 
 // more counts the results that are needed, beyond those that are there.
-func more(n int, word string, c CheckStatus) string {
+func more(n int, word string, c *CheckStatus) string {
 	if c.Successes > 0 && !c.Up || c.Failures > 0 && c.Up {
 		word = "more " + word
 	}
@@ -166,15 +166,16 @@ func more(n int, word string, c CheckStatus) string {
 }
 
 // takes says how long n results against the verdict take.
-func (c CheckStatus) takes(n int) string {
+func (c *CheckStatus) takes(n int) string {
 	// The first comes with the ordinary schedule, those after it with the fast
 	// one.
-	fast := c.Schedule.FastInterval
+	s := c.schedule()
+	fast := s.FastInterval
 	if fast <= 0 {
-		fast = c.Schedule.Interval
+		fast = s.Interval
 	}
 	least := time.Duration(n-1) * fast
-	return fmt.Sprintf("%s to %s", least, least+c.Schedule.Interval)
+	return fmt.Sprintf("%s to %s", least, least+s.Interval)
 }
 
 // hints names the well-known mistakes that the counters give away.

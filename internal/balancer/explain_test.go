@@ -18,9 +18,12 @@ func upServer(edit func(*ServerStatus)) ServerStatus {
 		Active: 3, Inactive: 2, Since: noon, Reason: "its check passes: HTTP status 200",
 		Stats: Stats{Connections: 9, InPackets: 90, OutPackets: 80},
 		Checks: []CheckStatus{{
-			Kind: "http", Subject: "10.0.0.1:80", Known: true, Up: true, Successes: 7,
-			Last:     check.Result{Code: check.L7OK, Detail: "HTTP status 200", At: noon, Took: 1234567},
-			Schedule: check.Schedule{Interval: 2 * time.Second, FastInterval: time.Second, Rise: 2, Fall: 3},
+			Job: &check.Job{
+				Spec:     check.Spec{Target: netip.MustParseAddrPort("10.0.0.1:80"), HTTP: &check.HTTP{}},
+				Schedule: check.Schedule{Interval: 2 * time.Second, FastInterval: time.Second, Rise: 2, Fall: 3},
+			},
+			Known: true, Up: true, Successes: 7,
+			Last: check.Result{Code: check.L7OK, Detail: "HTTP status 200", At: noon, Took: 1234567},
 		}},
 	}
 	edit(&s)
@@ -53,7 +56,7 @@ The http check of 10.0.0.1:80 said at 2026-11-05 12:00:00: HTTP status 200 (L7OK
 			s.Checks[0].Up, s.Checks[0].Successes, s.Checks[0].Failures = false, 0, 5
 		}, want: "It is not in the kernel's table and gets no clients.\n"},
 		{name: "down, and what it takes", edit: func(s *ServerStatus) {
-			s.State, s.Checks[0].Up, s.Checks[0].Successes, s.Checks[0].Schedule.FastInterval = Down, false, 0, 0
+			s.State, s.Checks[0].Up, s.Checks[0].Successes, s.Checks[0].Job.Schedule.FastInterval = Down, false, 0, 0
 		}, want: "It lets the server come up after 2 successes in a row, which takes 2s to 4s."},
 		{
 			name: "rising", edit: func(s *ServerStatus) { s.State, s.Checks[0].Up, s.Checks[0].Successes = Down, false, 1 },

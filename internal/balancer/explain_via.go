@@ -16,10 +16,10 @@ func (s ServerStatus) vipHints() []string {
 		c := &s.Checks[i]
 		switch {
 		case !c.Known:
-		case c.Kind == "exec", c.Kind == "file", c.Kind == "ping": // which say nothing of the service
-		case c.Via == nil && c.Failures > 0:
+		case c.Kind() == "exec", c.Kind() == "file", c.Kind() == "ping": // which say nothing of the service
+		case c.Via() == nil && c.Failures > 0:
 			return nil
-		case c.Via == nil:
+		case c.Via() == nil:
 			plain = true
 		case failing == nil && c.Failures > 0:
 			failing = c
@@ -28,7 +28,7 @@ func (s ServerStatus) vipHints() []string {
 	if failing == nil {
 		return nil
 	}
-	vip, err := netip.ParseAddrPort(failing.Subject)
+	vip, err := netip.ParseAddrPort(failing.Subject())
 	if err != nil {
 		return nil
 	}
@@ -45,9 +45,10 @@ func (s ServerStatus) vipCause(vip netip.Addr, c *CheckStatus) string {
 		return fmt.Sprintf("%s is probably missing on its lo. On the server, \"baton realserver up --vip %s --forward dr\" puts it there, "+
 			"and \"baton realserver status\" tells what there is.", vip, vip)
 	}
-	options := map[pool.TunnelType]string{pool.GUE: fmt.Sprintf(" --tunnel gue --port %d", c.Via.Tunnel.Port), pool.GRE: " --tunnel gre"}[c.Via.Tunnel.Type]
-	if vip.Is6() != c.Via.Server.Is6() {
-		options += " --outer " + map[bool]string{false: "inet", true: "inet6"}[c.Via.Server.Is6()]
+	via := c.Via()
+	options := map[pool.TunnelType]string{pool.GUE: fmt.Sprintf(" --tunnel gue --port %d", via.Tunnel.Port), pool.GRE: " --tunnel gre"}[via.Tunnel.Type]
+	if vip.Is6() != via.Server.Is6() {
+		options += " --outer " + map[bool]string{false: "inet", true: "inet6"}[via.Server.Is6()]
 	}
 	return fmt.Sprintf("its tunnel device is probably missing or down, does not have %s, or rp_filter drops what comes out of it; "+
 		"a firewall may drop the tunnel, too. On the server, \"baton realserver up --vip %s --forward tun%s\" sets it up, "+

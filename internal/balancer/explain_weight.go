@@ -66,7 +66,7 @@ func (s ServerStatus) weighing(service ServiceStatus) (out []string) {
 
 // explain says what a server's agent asks for, and how much that is worth.
 func (a *AgentStatus) explain() string {
-	name := "Its agent at " + a.Subject
+	name := "Its agent at " + a.Subject()
 	switch holds := a.Says.String(); {
 	case !a.Known:
 		return name + " has not been asked yet."

@@ -90,7 +90,7 @@ func (e *engine) service(p *page) ServiceStatus {
 		Servers:        make([]ServerStatus, len(st.Servers)+len(st.Leaving)),
 	}
 	for i, srv := range st.All() {
-		l := p.servers[srv.Spec.AddrPort()]
+		l := &p.lines[i]
 		out.Servers[i] = e.server(st, srv)
 		at := pool.Place{Service: spec.Name, Server: srv.Spec.AddrPort()}
 		out.Servers[i].Override, out.Servers[i].Held = e.wishes.overrides[at], e.wishes.held[at]
@@ -158,6 +158,9 @@ func (e *engine) server(of *pool.ServiceState, srv *pool.ServerState) ServerStat
 		e.inKernel(&out, k, srv.Spec.At(k))
 	}
 	out.Weight = (out.KernelWeight + of.Factor - 1) / of.Factor
+	if n := len(srv.Spec.Checks); n > 0 {
+		out.Checks = make([]CheckStatus, 0, n)
+	}
 	for _, id := range srv.Spec.Checks {
 		out.Checks = append(out.Checks, e.check(id))
 	}
@@ -207,22 +210,15 @@ func (e *engine) inKernel(out *ServerStatus, k pool.Key, want pool.RealServer) {
 func (e *engine) check(id pool.CheckID) CheckStatus {
 	st, ok := e.b.options.Runner.Status(string(id))
 	if !ok {
-		out := CheckStatus{ID: id, Waiting: e.waiting(id)}
-		if j, known := e.jobs[id]; known {
-			out.Kind, out.Subject, out.Via, out.Schedule = j.Spec.Kind(), j.Spec.Subject(), j.Spec.Via, j.Schedule
-		}
-		return out
+		return CheckStatus{ID: id, Job: e.jobs[id], Waiting: e.waiting(id)}
 	}
 	return CheckStatus{
 		ID:        id,
-		Kind:      st.Job.Spec.Kind(),
-		Subject:   st.Job.Spec.Subject(),
-		Via:       st.Job.Spec.Via,
+		Job:       st.Job,
 		Known:     !st.Last.At.IsZero(),
 		Up:        st.Up,
 		Last:      st.Last,
 		Successes: st.Successes,
 		Failures:  st.Failures,
-		Schedule:  st.Job.Schedule,
 	}
 }

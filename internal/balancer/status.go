@@ -117,16 +117,44 @@ type Stats struct {
 // CheckStatus is the last result of one check of a server.
 type CheckStatus struct {
 	ID        pool.CheckID
-	Kind      string
-	Subject   string     // what is probed: an address and port, an address, a file or a program
-	Via       *check.Via // through the VIP to this server; nil: to the server itself
+	Job       *check.Job // nil: it is not known
 	Waiting   string     // why it does not run, or empty
 	Known     bool       // false: no result yet
 	Up        bool
 	Last      check.Result
 	Successes int // in a row
 	Failures  int // in a row
-	Schedule  check.Schedule
+}
+
+// Kind is the name that the configuration has for the check, such as tcp.
+func (c *CheckStatus) Kind() string {
+	if c.Job == nil {
+		return ""
+	}
+	return c.Job.Spec.Kind()
+}
+
+// Subject is what is probed: an address and port, an address, a file or a program.
+func (c *CheckStatus) Subject() string {
+	if c.Job == nil {
+		return ""
+	}
+	return c.Job.Spec.Subject()
+}
+
+// Via is how the probe goes through the VIP to this server; nil: to the server itself.
+func (c *CheckStatus) Via() *check.Via {
+	if c.Job == nil {
+		return nil
+	}
+	return c.Job.Spec.Via
+}
+
+func (c *CheckStatus) schedule() check.Schedule {
+	if c.Job == nil {
+		return check.Schedule{}
+	}
+	return c.Job.Schedule
 }
 
 // AgentStatus is what the agent of a server says.

@@ -158,10 +158,13 @@ func TestViasAtTheEnd(t *testing.T) {
 }
 
 func TestViaHints(t *testing.T) {
-	target := "10.0.0.100:80"
-	ok := CheckStatus{Kind: "tcp", Subject: "10.0.0.1:80", Known: true, Up: true, Successes: 3}
+	job := func(target string, v *check.Via) *check.Job {
+		return &check.Job{Spec: check.Spec{Target: netip.MustParseAddrPort(target), TCP: &check.TCP{}, Via: v}}
+	}
+	vip, own := "10.0.0.100:80", "10.0.0.1:80"
+	ok := CheckStatus{Job: job(own, nil), Known: true, Up: true, Successes: 3}
 	via := func(v check.Via) CheckStatus {
-		return CheckStatus{Kind: "tcp", Subject: target, Known: true, Failures: 3, Via: &v}
+		return CheckStatus{Job: job(vip, &v), Known: true, Failures: 3}
 	}
 	server := netip.MustParseAddr("10.0.0.1")
 	for _, c := range []struct {
@@ -182,9 +185,9 @@ func TestViaHints(t *testing.T) {
 		{"gue to IPv6", ServerStatus{Forward: pool.TUN, Checks: []CheckStatus{ok, via(check.Via{
 			Server: netip.MustParseAddr("fd00::1"), Forward: pool.TUN, Tunnel: pool.Tunnel{Type: pool.GUE, Port: 6080},
 		})}}, `it answers at its own address and not through the VIP: its tunnel device is probably missing or down, does not have 10.0.0.100, or rp_filter drops what comes out of it; a firewall may drop the tunnel, too. On the server, "baton realserver up --vip 10.0.0.100 --forward tun --tunnel gue --port 6080 --outer inet6" sets it up, and "baton realserver status" tells what there is.`},
-		{"all is well", ServerStatus{Forward: pool.DR, Checks: []CheckStatus{ok, {Subject: target, Known: true, Up: true, Via: &check.Via{}}}}, ""},
+		{"all is well", ServerStatus{Forward: pool.DR, Checks: []CheckStatus{ok, {Job: job(vip, &check.Via{}), Known: true, Up: true}}}, ""},
 		{"both fail", ServerStatus{Forward: pool.DR, Checks: []CheckStatus{
-			{Kind: "tcp", Subject: "10.0.0.1:80", Known: true, Failures: 3}, via(check.Via{Server: server, Forward: pool.DR}),
+			{Job: job(own, nil), Known: true, Failures: 3}, via(check.Via{Server: server, Forward: pool.DR}),
 		}}, ""},
 	} {
 		if got := strings.Join(c.server.hints(ServiceStatus{}), "\n"); got != c.want {

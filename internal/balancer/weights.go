@@ -15,7 +15,7 @@ const rampEvery = 100 * time.Millisecond
 // changed by it.
 func (e *engine) tellPool(v check.Verdict) (changed bool) {
 	id := pool.CheckID(v.ID)
-	e.book.results[id] = v.Result
+	e.book.said[id] = v.Result.Detail
 	return e.pool.Tell(id, poolVerdict(v))
 }
 

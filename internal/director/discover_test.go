@@ -132,7 +132,7 @@ func TestReloadWithSources(t *testing.T) {
 	}
 	s.hasServers("10.9.0.2:80*1 file /servers.yaml, 10.9.0.1:80*1 ") // which drains: there is no kernel that could end it
 	srv := s.dirs.balancer.Status().Services[0].Servers[0]
-	if srv.Forward.String() != "dr" || len(srv.Checks) != 1 || srv.Checks[0].Subject != "10.9.0.2:80" {
+	if srv.Forward.String() != "dr" || len(srv.Checks) != 1 || srv.Checks[0].Subject() != "10.9.0.2:80" {
 		t.Errorf("%+v", srv)
 	}
 }

@@ -137,7 +137,7 @@ func server(address, name string, state balancer.ServerState, weight, active, in
 		s.Since, s.Reason = ago(7*time.Minute), "waiting for the first result of its checks"
 	}
 	if c != nil {
-		c.Subject = s.Address.String()
+		c.Job.Spec.Target = s.Address
 		s.Checks = []balancer.CheckStatus{*c}
 	}
 	return s
@@ -157,7 +157,8 @@ func Moody() balancer.ServiceStatus {
 		},
 	}
 	agent := ok()
-	agent.Kind, agent.Subject, agent.Last.Detail = "agent", "10.0.0.41:8078", "the agent at 10.0.0.41:8078 says: ready 50%"
+	agent.Job.Spec = check.Spec{Target: netip.MustParseAddrPort("10.0.0.41:8078"), Agent: &check.Agent{}}
+	agent.Last.Detail = "the agent at 10.0.0.41:8078 says: ready 50%"
 	s.Servers[0].KernelWeight = 50
 	s.Servers[0].Agent = &balancer.AgentStatus{CheckStatus: *agent, Says: check.Word{Weighs: true, Percent: 50, Mode: "ready"}}
 	s.Servers[1].Weight, s.Servers[1].KernelWeight, s.Servers[1].Ramp, s.Servers[1].RampUntil = 1, 10, 5, ago(-57*time.Second)
@@ -180,16 +181,19 @@ func fallback() *balancer.ServerStatus {
 
 func ok() *balancer.CheckStatus {
 	return &balancer.CheckStatus{
-		ID: "a", Kind: "http", Known: true, Up: true, Successes: 900,
-		Last:     check.Result{Code: check.L7OK, Detail: "HTTP status 200", At: ago(1200 * time.Millisecond), Took: 1234567 * time.Nanosecond},
-		Schedule: check.Schedule{Interval: 2 * time.Second, Rise: 2, Fall: 3},
+		ID: "a", Job: job(), Known: true, Up: true, Successes: 900,
+		Last: check.Result{Code: check.L7OK, Detail: "HTTP status 200", At: ago(1200 * time.Millisecond), Took: 1234567 * time.Nanosecond},
 	}
 }
 
 func refused() *balancer.CheckStatus {
 	return &balancer.CheckStatus{
-		ID: "b", Kind: "http", Known: true, Failures: 60,
-		Last:     check.Result{Code: check.L4CON, Detail: "connection refused", At: ago(1500 * time.Millisecond), Took: 300 * time.Microsecond},
-		Schedule: check.Schedule{Interval: 2 * time.Second, Rise: 2, Fall: 3},
+		ID: "b", Job: job(), Known: true, Failures: 60,
+		Last: check.Result{Code: check.L4CON, Detail: "connection refused", At: ago(1500 * time.Millisecond), Took: 300 * time.Microsecond},
 	}
+}
+
+// job is a check; [server] gives it its target.
+func job() *check.Job {
+	return &check.Job{Spec: check.Spec{HTTP: &check.HTTP{}}, Schedule: check.Schedule{Interval: 2 * time.Second, Rise: 2, Fall: 3}}
 }
