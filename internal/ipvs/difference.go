@@ -102,7 +102,8 @@ func (s step) difference() Difference {
 	case EditService:
 		d.Kind, d.Detail = Changed, settingsDetail(s.before.settings, s.op.Service)
 	case EditServer:
-		d.Kind, d.Detail = Changed, serverDetail(s.before.servers[d.Server], s.op.Server)
+		at, _ := s.before.find(s.op.Server)
+		d.Kind, d.Detail = Changed, serverDetail(s.before.servers[at], s.op.Server)
 	}
 	return d
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -42,7 +41,7 @@ func (f *fakeKernel) set(v pool.VirtualService) {
 	e := entryOf(Service{Settings: v})
 	e.settings.Servers = nil
 	for _, s := range v.Servers {
-		e.servers[s.AddrPort()] = s
+		e.put(s)
 	}
 	f.services[v.Key] = e
 }
@@ -100,17 +99,16 @@ func (f *fakeKernel) do(op Op) error {
 	if e == nil && op.Kind != NewService {
 		return syscall.ESRCH
 	}
-	ap := op.Server.AddrPort()
 	var there bool
 	if e != nil {
-		_, there = e.servers[ap]
+		_, there = e.find(op.Server)
 	}
 	switch op.Kind {
 	case NewService:
 		if e != nil {
 			return syscall.EEXIST
 		}
-		f.services[op.Service.Key] = &entry{settings: op.Service, servers: make(map[netip.AddrPort]pool.RealServer)}
+		f.services[op.Service.Key] = &entry{settings: op.Service}
 	case EditService:
 		e.settings = op.Service
 	case DelService:
@@ -126,12 +124,12 @@ func (f *fakeKernel) do(op Op) error {
 		case op.Kind == EditServer && !there:
 			return syscall.ENOENT
 		}
-		e.servers[ap] = op.Server
+		e.put(op.Server)
 	case DelServer:
 		if !there {
 			return syscall.ENOENT
 		}
-		delete(e.servers, ap)
+		e.remove(op.Server)
 	}
 	return nil
 }

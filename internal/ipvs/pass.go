@@ -43,7 +43,7 @@ func (p *pass) read(ctx context.Context) error {
 	}
 	p.dumped = true
 	found := make(map[pool.Key]*entry, len(list))
-	p.applied.Services, p.applied.Foreign = nil, nil
+	p.applied.Services, p.applied.Foreign = make([]Service, 0, len(list)), nil
 	for _, s := range list {
 		if k := s.Key(); p.wants[k] || p.owned[k] {
 			p.applied.Services = append(p.applied.Services, s)
@@ -118,7 +118,7 @@ func (p *pass) due() []Op {
 		}
 		list := steps(e, w.VirtualService)
 		if len(list) == 0 {
-			e.meets = w
+			e.equals(w)
 		}
 		ops = p.appendDue(ops, list)
 	}

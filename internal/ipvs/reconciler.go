@@ -216,8 +216,8 @@ func (r *Reconciler) made(op Op) {
 	case op.Kind == EditService:
 		e.settings = op.Service
 	case op.Kind == DelServer:
-		delete(e.servers, op.Server.AddrPort())
+		e.remove(op.Server)
 	default:
-		e.servers[op.Server.AddrPort()] = op.Server
+		e.put(op.Server)
 	}
 }

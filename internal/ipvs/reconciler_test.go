@@ -95,13 +95,12 @@ func disturb(rng *rand.Rand, f *fakeKernel) {
 		case 1:
 			e.settings.Scheduler = "nq"
 		case 2:
-			for ap := range e.servers {
-				delete(e.servers, ap)
-				break
+			if len(e.servers) > 0 {
+				e.remove(e.servers[rng.IntN(len(e.servers))])
 			}
 		case 3:
 			s := server("10.9.9.9:80 tun 9")
-			e.servers[s.AddrPort()] = s
+			e.put(s)
 		}
 		return
 	}
@@ -278,7 +277,7 @@ func TestApplyChangeNoticesThatTheTableWasChanged(t *testing.T) {
 	one := table(service("tcp 10.0.0.100:80 wlc", server("10.0.0.11:80 nat 1")))
 	for name, act := range map[string]func(*fakeKernel){
 		"table cleared":  func(f *fakeKernel) { clear(f.services) },
-		"server deleted": func(f *fakeKernel) { clear(f.services[one[0].Key].servers) },
+		"server deleted": func(f *fakeKernel) { f.services[one[0].Key].servers = nil },
 		"server added":   func(f *fakeKernel) { f.set(service("tcp 10.0.0.100:80 wlc", server("10.0.0.12:80 nat 9"))) },
 		"service added":  func(f *fakeKernel) { f.set(service("tcp 10.0.0.100:81 rr")) },
 	} {

@@ -2,8 +2,6 @@ package ipvs
 
 import (
 	"cmp"
-	"maps"
-	"net/netip"
 	"slices"
 
 	"baton/internal/pool"
@@ -13,19 +11,19 @@ import (
 // without counters.
 type entry struct {
 	settings pool.VirtualService // Servers is nil
-	servers  map[netip.AddrPort]pool.RealServer
+	servers  []pool.RealServer   // sorted
 
 	// What saves comparing again what has not changed:
 	read   bool     // as it was read, from source
 	source []Server // see [Kernel.Sample]
-	meets  *wanted  // what it was found to be equal to; nil: nothing known
+	meets  *wanted  // what it was found to be equal to, and has its servers from; nil: nothing known
 }
 
 // entryOf returns the entry for a service that was read from the kernel.
 func entryOf(s Service) *entry {
-	e := &entry{settings: normalSettings(s.Settings), servers: make(map[netip.AddrPort]pool.RealServer, len(s.Servers))}
-	for _, d := range s.Servers {
-		e.servers[d.AddrPort()] = normalServer(d.RealServer)
+	e := &entry{settings: normalSettings(s.Settings), servers: make([]pool.RealServer, len(s.Servers))}
+	for i, d := range s.Servers {
+		e.servers[i] = normalServer(d.RealServer)
 	}
 	e.read, e.source = true, s.Servers
 	return e
@@ -36,16 +34,45 @@ func (e *entry) isOf(s Service) bool {
 	return e.read && same(e.source, s.Servers) && e.settings.EqualSettings(normalSettings(s.Settings))
 }
 
+// equals notes that the entry is what is wanted, and need not be there twice.
+func (e *entry) equals(w *wanted) { e.meets, e.servers = w, w.Servers }
+
 // written notes that the entry is about to be changed by a write.
-func (e *entry) written() { e.read, e.source, e.meets = false, nil, nil }
+func (e *entry) written() {
+	if e.meets != nil {
+		e.servers = slices.Clone(e.servers)
+	}
+	e.read, e.source, e.meets = false, nil, nil
+}
+
+// find finds the server with the address and port of s, or its place.
+func (e *entry) find(s pool.RealServer) (at int, ok bool) {
+	return slices.BinarySearchFunc(e.servers, s, pool.RealServer.Compare)
+}
+
+// put adds or replaces a server.
+func (e *entry) put(s pool.RealServer) {
+	at, ok := e.find(s)
+	if !ok {
+		e.servers = slices.Insert(e.servers, at, s)
+	}
+	e.servers[at] = s
+}
+
+// remove removes the server with the address and port of s.
+func (e *entry) remove(s pool.RealServer) {
+	if at, ok := e.find(s); ok {
+		e.servers = slices.Delete(e.servers, at, at+1)
+	}
+}
 
 // same reports whether two slices are the same elements, and not only equal.
 func same[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
-// service is the inverse of entryOf.
+// service is the inverse of entryOf. It holds until the entry is changed.
 func (e *entry) service() pool.VirtualService {
 	v := e.settings
-	v.Servers = slices.SortedFunc(maps.Values(e.servers), pool.RealServer.Compare)
+	v.Servers = e.servers
 	return v
 }
 
@@ -83,12 +110,12 @@ func steps(have *entry, want pool.VirtualService) []step {
 	var edits, gone []pool.RealServer
 	stays := 0
 	for _, s := range want.Servers {
-		old, ok := have.servers[s.AddrPort()]
+		at, ok := have.find(s)
 		switch {
 		case !ok:
 			add(NewServer, s)
 			continue
-		case old != s:
+		case have.servers[at] != s:
 			edits = append(edits, s)
 		}
 		stays++
@@ -114,15 +141,14 @@ func falls(s pool.RealServer) int {
 	return 0
 }
 
-// missingFrom returns the servers of have that the sorted list want does not
-// name, sorted.
-func missingFrom(want []pool.RealServer, have map[netip.AddrPort]pool.RealServer) []pool.RealServer {
+// missingFrom returns the servers of have that want does not name. Both are sorted,
+// and so is what is returned.
+func missingFrom(want, have []pool.RealServer) []pool.RealServer {
 	var gone []pool.RealServer
 	for _, s := range have {
 		if _, ok := slices.BinarySearchFunc(want, s, pool.RealServer.Compare); !ok {
 			gone = append(gone, s)
 		}
 	}
-	slices.SortFunc(gone, pool.RealServer.Compare)
 	return gone
 }
