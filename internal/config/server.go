@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 
 	"baton/internal/pool"
 )
@@ -21,6 +22,7 @@ func (b *builder) buildServers(s *service) {
 		missing(b.problems, serversRule, "service", s.at)
 	}
 	taken := newSeats()
+	s.out.Servers = slices.Grow(s.out.Servers, len(s.Servers.items))
 	for i := range s.Servers.items {
 		b.buildServer(s, &s.Servers.items[i], taken)
 	}
