@@ -38,6 +38,7 @@ func runPulse(ctx context.Context, path string) error {
 		return err
 	}
 	log, sink := newLog(os.Stderr, "pulse")
+	startFrugally()
 	if err := pulse.Favour(); err != nil {
 		log.Warn("this process does not go before others on a busy host; it works all the same", "error", err)
 	}

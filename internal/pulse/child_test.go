@@ -204,6 +204,9 @@ func classChild(which string) int {
 		return wrong("a child of a favoured process has %s threads", got)
 	}
 	if which == "-child" {
+		if status, err := os.ReadFile("/proc/self/status"); err != nil || !strings.Contains(string(status), "\nTHP_enabled:\t0\n") {
+			return wrong("a child of a favoured process has huge pages (%v)", err)
+		}
 		if err := Unfavour(); err != nil {
 			return wrong("Unfavour: %v", err)
 		}
