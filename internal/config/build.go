@@ -35,6 +35,7 @@ type builder struct {
 	services     map[string]pos   // by name
 	keys         map[pool.Key]owned
 	vias         map[via]bool // servers that are checked through a VIP
+	lastSpec     check.Spec   // of the job that was built last
 }
 
 // owned is the router or service that has something, and where it says so.

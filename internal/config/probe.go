@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -138,8 +139,21 @@ func (b *builder) put(ids []pool.CheckID, job check.Job) []pool.CheckID {
 
 // keepJob has the balancer run a job. Equal ones are one.
 func (b *builder) keepJob(id pool.CheckID, job check.Job) {
-	if b.cfg.Balancer.Jobs[id] == nil {
-		b.cfg.Balancer.Jobs[id] = &job
+	if b.cfg.Balancer.Jobs[id] != nil {
+		return
+	}
+	share(&job.Spec, &b.lastSpec)
+	b.cfg.Balancer.Jobs[id], b.lastSpec = &job, job.Spec
+}
+
+// share has a probe point to what another one asks for, where it asks for the same:
+// the servers of a service mostly have one check.
+func share(s, other *check.Spec) {
+	switch {
+	case s.TCP != nil && reflect.DeepEqual(s.TCP, other.TCP):
+		s.TCP = other.TCP
+	case s.HTTP != nil && reflect.DeepEqual(s.HTTP, other.HTTP):
+		s.HTTP = other.HTTP
 	}
 }
 
