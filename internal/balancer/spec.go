@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 
 	"baton/internal/check"
@@ -19,6 +20,25 @@ type Spec struct {
 	Cold          bool          // only services whose router has its addresses here, and those without one
 	Timeouts      Timeouts
 	Marks         Marks `json:",omitzero"` // for jobs with a [check.Via]
+}
+
+// Reuse has the spec share with an earlier one what both have, so that it is in
+// memory once.
+func (s *Spec) Reuse(earlier Spec) {
+	for id := range s.Jobs {
+		if j := earlier.Jobs[id]; j != nil { // the same: one ID is one job
+			s.Jobs[id] = j
+		}
+	}
+	byName := make(map[string]*pool.Service, len(earlier.Services))
+	for i := range earlier.Services {
+		byName[earlier.Services[i].Name] = &earlier.Services[i]
+	}
+	for i := range s.Services {
+		if was := byName[s.Services[i].Name]; was != nil && reflect.DeepEqual(*was, s.Services[i]) {
+			s.Services[i] = *was
+		}
+	}
 }
 
 // Timeouts are the kernel's idle timeouts of connections, whole seconds; zero

@@ -31,6 +31,7 @@ func (d *Director) Reload(ctx context.Context) (api.Reloaded, error) {
 	d.mu.Lock()
 	old := d.cfg
 	d.mu.Unlock()
+	cfg.Balancer.Reuse(old.Balancer)
 	if old.StateDir != cfg.StateDir {
 		return api.Reloaded{}, d.refuse(fmt.Errorf(
 			"state_dir cannot be changed from %s to %s by a reload: restart baton", old.StateDir, cfg.StateDir))
