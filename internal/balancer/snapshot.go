@@ -33,6 +33,7 @@ func (e *engine) publish(all bool) {
 			p.shown = &st
 		}
 		s.Services[i] = *p.shown
+		p.shown = &s.Services[i] // the one before is of the last snapshot
 	}
 	for op, n := range e.view.writes {
 		s.Writes[op] = n

@@ -31,10 +31,9 @@ type wanted struct {
 
 // normalTable brings a desired table into normal form and checks it. What is the
 // same as in the last table, at the same place, is taken from there. Nothing of
-// the result is shared with t.
-func normalTable(t pool.Table, last []*wanted) []*wanted {
-	list := make([]*wanted, 0, len(t))
-	seen := make(map[pool.Key]bool, len(t))
+// the result is shared with t. seen are the keys.
+func normalTable(t pool.Table, last []*wanted) (list []*wanted, seen map[pool.Key]bool) {
+	list, seen = make([]*wanted, 0, len(t)), make(map[pool.Key]bool, len(t))
 	for i, v := range t {
 		if i < len(last) && last[i].is(v) && !seen[v.Key] {
 			seen[v.Key] = true
@@ -51,7 +50,7 @@ func normalTable(t pool.Table, last []*wanted) []*wanted {
 		seen[v.Key] = true
 		list = append(list, w)
 	}
-	return list
+	return list, seen
 }
 
 // is reports whether v is w, and so in normal form itself.

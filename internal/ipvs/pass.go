@@ -25,11 +25,9 @@ type pass struct {
 }
 
 func newPass(r *Reconciler, want pool.Table) *pass {
-	r.want = normalTable(want, r.want)
-	p := &pass{Reconciler: r, want: r.want, wants: make(map[pool.Key]bool, len(want))}
-	for _, w := range p.want {
-		p.wants[w.Key] = true
-	}
+	p := &pass{Reconciler: r}
+	p.want, p.wants = normalTable(want, r.want)
+	r.want = p.want
 	p.applied.Writes = make(map[OpKind]int)
 	return p
 }
