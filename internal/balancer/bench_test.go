@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"baton/internal/check"
@@ -10,8 +11,10 @@ import (
 )
 
 // BenchmarkEngine measures what the balancer itself costs with 10,000 servers:
-// per verdict, per command of an operator, and per second for the snapshot and the comparison.
+// per verdict, per command of an operator, and per second for the snapshot and the comparison;
+// and what it holds in memory for each server, its check and its spec with it.
 func BenchmarkEngine(b *testing.B) {
+	before := heap()
 	spec := webSpec(0)
 	for n := range 100 {
 		s := webService(fmt.Sprintf("s%d", n), fmt.Sprintf("10.0.0.100:%d", 1000+n))
@@ -32,6 +35,12 @@ func BenchmarkEngine(b *testing.B) {
 		bal.hear([]check.Verdict{{ID: string(sid), Up: true, Changed: true}})
 	}
 	bal.apply(ctx, true)
+	bal.publish(true)
+	held := heap() - before
+	b.Run("held", func(b *testing.B) {
+		b.ReportMetric(float64(held)/10_000, "B/server")
+		b.ReportMetric(0, "ns/op") // it does nothing
+	})
 	b.Run("verdict", func(b *testing.B) {
 		for i := range b.N {
 			bal.hear([]check.Verdict{{ID: id, Up: i%2 == 0, Changed: true}})
@@ -58,4 +67,12 @@ func BenchmarkEngine(b *testing.B) {
 			bal.apply(ctx, true)
 		}
 	})
+}
+
+// heap is how much memory is in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
