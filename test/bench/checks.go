@@ -28,6 +28,7 @@ type checked struct {
 	keeper keeper
 	farm   farm
 	cpu    time.Duration // of all processes
+	made   int           // checks begun in the same time
 	memory int           // KiB
 	checks int           // seen on the wire in the time of pauses
 	pauses []time.Duration
@@ -35,11 +36,11 @@ type checked struct {
 
 // each is what one check costs: a program that cannot make as many as it should
 // does not get cheaper by that.
-func (m *checked) each(watched time.Duration) time.Duration {
-	if m.checks == 0 {
+func (m *checked) each() time.Duration {
+	if m.made == 0 {
 		return 0
 	}
-	return time.Duration(float64(m.cpu) / watched.Seconds() / (float64(m.checks) / pausesFor(m.farm).Seconds()))
+	return m.cpu / time.Duration(m.made)
 }
 
 // removed is how long one program took to remove servers that died.
@@ -144,18 +145,9 @@ func (s *stand) check(ctx context.Context, k keeper, f farm) (m *checked, err er
 	if err := calm(ctx, p); err != nil {
 		return m, err
 	}
-	before, err := cpuTime(p)
-	if err != nil {
+	if err := m.watch(ctx, p, s.bench.checksWatch); err != nil {
 		return m, err
 	}
-	if err := sleep(ctx, s.bench.checksWatch); err != nil {
-		return m, err
-	}
-	after, err := cpuTime(p)
-	if err != nil {
-		return m, err
-	}
-	m.cpu = after - before
 	if m.memory, err = memory(p); err != nil {
 		return m, err
 	}
@@ -163,10 +155,32 @@ func (s *stand) check(ctx context.Context, k keeper, f farm) (m *checked, err er
 	if err := s.listen(ctx, m); err != nil {
 		return m, err
 	}
-	fmt.Fprintf(os.Stderr, "checks %s: %d %s: CPU %s in %s, %d KiB, %d checks in %s, pauses p50 %s p99 %s max %s\n", k.name(), f.servers(), f.kind,
-		milliseconds(m.cpu), s.bench.checksWatch, m.memory, m.checks, pausesFor(f),
+	fmt.Fprintf(os.Stderr, "checks %s: %d %s: CPU %s for %d checks in %s, %d KiB, %d checks in %s, pauses p50 %s p99 %s max %s\n", k.name(), f.servers(), f.kind,
+		milliseconds(m.cpu), m.made, s.bench.checksWatch, m.memory, m.checks, pausesFor(f),
 		milliseconds(median(m.pauses)), milliseconds(quantile(m.pauses, 0.99)), milliseconds(largest(m.pauses)))
 	return m, stop(p)
+}
+
+// watch takes what a program makes and uses in a time.
+func (m *checked) watch(ctx context.Context, p *lab.Process, span time.Duration) error {
+	used, err := cpuTime(p)
+	if err != nil {
+		return err
+	}
+	opened, err := connects(p)
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, span); err != nil {
+		return err
+	}
+	usedThen, err := cpuTime(p)
+	if err != nil {
+		return err
+	}
+	openedThen, err := connects(p)
+	m.cpu, m.made = usedThen-used, openedThen-opened
+	return err
 }
 
 // pausesFor is how long checks are watched on the wire.

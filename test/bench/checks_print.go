@@ -26,14 +26,14 @@ func (b *bench) printMany(list []*checked) {
 	var theirs *checked
 	for _, m := range pairwise(list) {
 		per := time.Duration(float64(m.cpu) / b.checksWatch.Seconds())
-		cells := []string{fmt.Sprintf("%d %s", m.farm.servers(), m.farm.kind), m.keeper.name(), milliseconds(per), fmt.Sprintf("%.0f", float64(m.checks)/pausesFor(m.farm).Seconds()), micros(m.each(b.checksWatch)), "", "", fmt.Sprintf("%.1f MiB", float64(m.memory)/1024), ""}
+		cells := []string{fmt.Sprintf("%d %s", m.farm.servers(), m.farm.kind), m.keeper.name(), milliseconds(per), fmt.Sprintf("%.0f", float64(m.made)/b.checksWatch.Seconds()), micros(m.each()), "", "", fmt.Sprintf("%.1f MiB", float64(m.memory)/1024), ""}
 		late := ""
 		if _, isOurs := m.keeper.(baton); !isOurs {
 			theirs = m
 		} else {
 			if theirs != nil && theirs.farm == m.farm {
 				bound := map[string]float64{"tcp": tcpBound, "http": httpBound}[m.farm.kind]
-				ours, other := m.each(b.checksWatch), theirs.each(b.checksWatch)
+				ours, other := m.each(), theirs.each()
 				cells[5], cells[6] = ratio(ours, other), verdict(float64(ours) <= bound*float64(other), bound)
 			}
 			most := memoryBound[m.farm.kind]

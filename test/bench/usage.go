@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +29,30 @@ func cpuTime(p *lab.Process) (time.Duration, error) {
 		sum += time.Duration(t.Nano())
 	}
 	return sum, nil
+}
+
+// connects is how many TCP connections have been begun in the network namespace of a
+// program (RFC 4022, tcpActiveOpens).
+func connects(p *lab.Process) (int, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/net/snmp", p.Pid()))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var names []string
+	for s := bufio.NewScanner(f); s.Scan(); {
+		fields := strings.Fields(s.Text())
+		switch {
+		case len(fields) == 0 || fields[0] != "Tcp:":
+		case names == nil:
+			names = fields
+		default:
+			if i := slices.Index(names, "ActiveOpens"); i > 0 && i < len(fields) {
+				return strconv.Atoi(fields[i])
+			}
+		}
+	}
+	return 0, fmt.Errorf("%s does not tell the connections begun", f.Name())
 }
 
 // memory is the proportional set size of all processes of a program in KiB: what
