@@ -25,6 +25,7 @@ type job struct {
 
 	gone    bool // dropped while running: its result is of no use
 	excused bool // its last result was not counted; see Runner.stalled
+	tardy   bool // its last run began late
 
 	// Of jobs that the poller runs:
 	polled  bool    // a run is under way

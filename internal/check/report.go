@@ -83,7 +83,7 @@ func (r *Runner) Stats() Stats {
 
 // late accounts for the time between when a probe was due and its start.
 func (r *Runner) late(by time.Duration) {
-	if by > 100*time.Millisecond {
+	if by > tardy {
 		r.stats.Late++
 	}
 	r.stats.MaxLate = max(r.stats.MaxLate, by)

@@ -95,7 +95,7 @@ func (r *Runner) launch(ctx context.Context, probes *sync.WaitGroup) {
 	defer r.mu.Unlock()
 	for n := 0; n < handful && len(r.queue) > 0 && r.stats.Running < r.limit; n++ {
 		now := time.Now()
-		if r.queue[0].job.due.After(now) || !r.pace.admits(now, r.stats.Running) {
+		if r.queue[0].job.due.After(now) || !r.pace.admits(now) {
 			return
 		}
 		r.start(ctx, probes, r.queue.take(), now)
@@ -104,9 +104,11 @@ func (r *Runner) launch(ctx context.Context, probes *sync.WaitGroup) {
 
 // start starts a run of a job. The caller holds the mutex.
 func (r *Runner) start(ctx context.Context, probes *sync.WaitGroup, j *job, now time.Time) {
-	r.late(now.Sub(j.due))
-	j.start = now
+	late := now.Sub(j.due)
+	r.late(late)
+	j.start, j.tardy = now, late > tardy
 	r.stats.Running++
+	r.pace.recent.begin(now)
 	r.stats.Started++
 	if r.poller != nil && r.poller.takes(j.Spec) {
 		j.polled, r.launched = true, true
@@ -168,10 +170,16 @@ func (r *Runner) finish(f finished, sink func(Verdict)) {
 	}
 }
 
+// ended accounts for a run that has come to its end. The caller holds the mutex.
+func (r *Runner) ended(j *job) {
+	r.stats.Running--
+	r.pace.recent.end(j.start, time.Now())
+}
+
 func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stats.Running--
+	r.ended(j)
 	if j.cancel != nil {
 		j.cancel()
 		j.cancel = nil
@@ -193,6 +201,7 @@ func (r *Runner) account(j *job, res Result) (v Verdict, tell, counted bool) {
 	if res.works() {
 		j.good = j.start
 	}
+	r.pace.learn(j.tardy, res.Took)
 	changed := j.add(res.works(), j.Schedule)
 	changed = j.wish.heed(&res, j.up) || changed
 	r.counts[countKey{j.kind, res.Code}]++

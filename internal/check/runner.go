@@ -147,7 +147,7 @@ func (r *Runner) drop(j *job) {
 	j.history.forget(&r.sayings)
 	switch {
 	case j.polled && r.poller.cancel(j):
-		r.stats.Running--
+		r.ended(j)
 	case j.cancel != nil:
 		j.cancel()
 	}

@@ -227,7 +227,7 @@ func TestDownWithinFallIntervals(t *testing.T) {
 	}
 }
 
-// Where servers do not answer, starts are paced, and still come as often as asked.
+// Where servers do not answer, starts are spread, and still come as often as asked.
 func TestPace(t *testing.T) {
 	silent := func(int, Spec) (Result, time.Duration) { return Result{Code: L4TOUT}, time.Second }
 	var ids []string
