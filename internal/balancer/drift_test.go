@@ -55,6 +55,36 @@ func TestDriftIsTold(t *testing.T) {
 	}, watched(&told))
 }
 
+// A table that takes long to be compared takes a tenth of the time, and drift is found
+// after five resyncs all the same.
+func TestSlowComparison(t *testing.T) {
+	for _, tt := range []struct {
+		takes time.Duration
+		want  int // comparisons in a minute
+	}{
+		{0, 60},
+		{50 * time.Millisecond, 57},
+		{200 * time.Millisecond, 27}, // each 2.2 s
+		{20 * time.Second, 2},        // after 5 s
+	} {
+		t.Run(tt.takes.String(), func(t *testing.T) {
+			kernel := newFakeKernel()
+			kernel.slow = tt.takes
+			run(t, webSpec(2), kernel, func(r *rig) {
+				after(tt.takes + 100*time.Millisecond)
+				began := 0
+				r.kernel.do(func() { began = r.kernel.dumps })
+				after(time.Minute)
+				r.kernel.do(func() {
+					if n := r.kernel.dumps - began; n < tt.want-1 || n > tt.want+1 {
+						t.Errorf("%d comparisons in a minute, want %d", n, tt.want)
+					}
+				})
+			})
+		})
+	}
+}
+
 // What the kernel misses is shown until it is there, and hinders nothing.
 func TestLacking(t *testing.T) {
 	kernel := newFakeKernel()

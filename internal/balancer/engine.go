@@ -24,6 +24,10 @@ const (
 	// at most, where the table allows it, and never stands in the way of a verdict
 	// for longer than longestSample. See [ipvs.Kernel.Sample].
 	sampleShare, longestSample = 25, 100 * time.Millisecond
+	// Where a table takes long to be compared, that is done less often: it takes a tenth
+	// of the time at most. What others change is found after [slowResyncs] resyncs all
+	// the same, for it may have taken long for another reason.
+	resyncShare, slowResyncs = 10, 5
 	// floodResyncs is how many resyncs in a row a flood of verdicts puts off.
 	floodResyncs = 5
 	// The snapshot of what has not changed is renewed in turn: at each refresh for
@@ -260,6 +264,11 @@ func (e *engine) mayWait(now time.Time) bool {
 	}
 	e.agenda.resync = now.Add(e.resync())
 	return true
+}
+
+// pauseAfter returns how long not to compare with the kernel after a comparison.
+func (e *engine) pauseAfter(took time.Duration) time.Duration {
+	return max(e.resync(), min(resyncShare*took, slowResyncs*e.resync()))
 }
 
 // resync is how often to compare with the kernel.

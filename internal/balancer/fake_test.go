@@ -29,9 +29,11 @@ type fakeKernel struct {
 	lacking  map[pool.Key]error
 	told     func() []pool.Key // what OnOwned was told
 
-	batches  int       // calls of Write
-	ops      []ipvs.Op // all that were made
-	settings int       // calls of SetTimeouts
+	slow     time.Duration // what a dump takes
+	dumps    int           // calls of Dump
+	batches  int           // calls of Write
+	ops      []ipvs.Op     // all that were made
+	settings int           // calls of SetTimeouts
 	early    []pool.Key
 	closed   int
 }
@@ -54,8 +56,10 @@ func (k *fakeKernel) put(v pool.VirtualService) {
 }
 
 func (k *fakeKernel) Dump(context.Context) ([]ipvs.Service, error) {
+	time.Sleep(k.slow)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.dumps++
 	var out []ipvs.Service
 	for _, key := range slices.SortedFunc(maps.Keys(k.services), pool.Key.Compare) {
 		s := *k.services[key]

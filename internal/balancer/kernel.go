@@ -129,7 +129,7 @@ func (e *engine) apply(ctx context.Context, full bool) {
 	e.readyVias()
 	if full {
 		e.compared = time.Since(start)
-		e.agenda.resync = time.Now().Add(e.resync())
+		e.agenda.resync = time.Now().Add(e.pauseAfter(e.compared))
 		e.agenda.latest = time.Now().Add(floodResyncs * e.resync())
 	}
 	e.publish(full || refusals+len(e.view.failed) > 0)
