@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// poll runs a probe by a poller of its own.
-func poll(t *testing.T, s Spec) Result {
+// openPoller returns a poller, and what it reports.
+func openPoller(t *testing.T) (*poller, <-chan finished) {
 	t.Helper()
-	results := make(chan finished, 1)
+	results := make(chan finished, 4)
 	p, err := newPoller(func(batch []finished) {
 		for _, f := range batch {
 			results <- f
@@ -21,6 +21,13 @@ func poll(t *testing.T, s Spec) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p, results
+}
+
+// poll runs a probe by a poller of its own.
+func poll(t *testing.T, s Spec) Result {
+	t.Helper()
+	p, results := openPoller(t)
 	defer p.close()
 	p.start(&job{Job: &Job{Spec: s}, place: -1}, time.Now())
 	select {
@@ -131,15 +138,7 @@ func TestPollerRunsMany(t *testing.T) {
 // Where another harvests, the poller's own loop keeps still, and where it stops the
 // loop takes over what is under way.
 func TestPollerLeavesTheHarvest(t *testing.T) {
-	reported := make(chan finished, 4)
-	p, err := newPoller(func(batch []finished) {
-		for _, f := range batch {
-			reported <- f
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, reported := openPoller(t)
 	defer p.close()
 	start := func(target netip.AddrPort) {
 		s := Spec{Target: target, TCP: &TCP{}, Timeout: 300 * time.Millisecond}

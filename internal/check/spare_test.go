@@ -10,15 +10,7 @@ import (
 // One socket makes many connections, each of them judged for itself, and the server
 // is left with none.
 func TestSpareSockets(t *testing.T) {
-	results := make(chan finished, 1)
-	p, err := newPoller(func(batch []finished) {
-		for _, f := range batch {
-			results <- f
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, results := openPoller(t)
 	defer p.close()
 	check := func(s Spec, want Code) {
 		t.Helper()
