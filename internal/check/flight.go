@@ -31,7 +31,7 @@ func (f *flight) open(s Spec) error {
 	if err != nil {
 		return s.connectFailure(s.Target, err)
 	}
-	if err := s.connect(fd, f.http == nil); err != nil {
+	if err := s.connect(fd); err != nil {
 		_ = unix.Close(fd)
 		return s.connectFailure(s.Target, err)
 	}
@@ -40,16 +40,11 @@ func (f *flight) open(s Spec) error {
 }
 
 // connect begins to connect a socket on the spec's path.
-func (s Spec) connect(fd int, mere bool) error {
+func (s Spec) connect(fd int) error {
 	if err := s.setOptions(fd); err != nil {
 		return err
 	}
 	withoutLastAcknowledgement(fd)
-	if mere {
-		// A reset leaves nothing behind: not in TIME_WAIT here, and not in the accept
-		// queue there.
-		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	}
 	if s.Source.IsValid() {
 		a, err := socketAddress(netip.AddrPortFrom(s.Source, 0))
 		if err == nil {
@@ -74,6 +69,16 @@ func (s Spec) connect(fd int, mere bool) error {
 // first.
 func withoutLastAcknowledgement(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0)
+}
+
+// close ends the flight's connection and closes its socket. A mere connect ends with a
+// reset, which leaves nothing behind: not in TIME_WAIT here, and not in the accept
+// queue there.
+func (f *flight) close() {
+	if f.http == nil {
+		disconnect(f.fd)
+	}
+	_ = unix.Close(f.fd)
 }
 
 // socketAddress is an address as the kernel wants it.

@@ -47,8 +47,9 @@ type pacer struct {
 func (p *pacer) demand(perSecond float64) {
 	p.brisk = perSecond >= brisk
 	p.every = time.Duration(float64(time.Second) / max(leastPace, perSecond/8))
-	p.most = max(crowd, perSecond*hanging.Seconds()*3/2)
-	p.window = p.most
+	if most := max(crowd, perSecond*hanging.Seconds()*3/2); most != p.most { // else what was learned holds
+		p.most, p.window = most, most
+	}
 }
 
 // admits reports whether a probe may start now.

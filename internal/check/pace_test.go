@@ -76,6 +76,11 @@ func TestOverrunHost(t *testing.T) {
 	p.demand(2000)
 	weak := host{steps: 1500, serves: 500, latency: 20 * time.Millisecond}
 	weak.play(&p, 2000, 30*time.Second)
+	learned := p.window
+	p.demand(2000) // a reload does not make it forget
+	if p.window != learned || learned == p.most {
+		t.Errorf("a window of %.0f after a reload, want %.0f, less than %.0f", p.window, learned, p.most)
+	}
 	p.recent, p.next = recent{}, time.Time{}
 	good, failed := weak.play(&p, 2000, 30*time.Second)
 	if failed > 0 || good < 30*500*9/10 {

@@ -166,7 +166,7 @@ func (p *poller) cancel(j *job) bool {
 // drop forgets a flight and closes its socket. The caller holds the mutex.
 func (p *poller) drop(f *flight) {
 	p.forget(f)
-	_ = unix.Close(f.fd)
+	f.close()
 }
 
 func (p *poller) forget(f *flight) {

@@ -9,7 +9,7 @@ type recent struct {
 	newest int64 // the number of the span that is filled now, counted from epoch
 }
 
-// spans is how many there are, and span how long one of them is.
+// spans is how many there are, and spanLength how long each of them is.
 const (
 	spans      = 6
 	spanLength = hanging / spans

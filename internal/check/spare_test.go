@@ -1,6 +1,8 @@
 package check
 
 import (
+	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -71,10 +73,23 @@ func TestSpareSockets(t *testing.T) {
 	spares(0, 0, 0)
 	request(right, L7OK)
 	spares(1, 0, 1)
+	ends := make(chan error, 2)
+	patient := serve(t, answering(then(reply(200, "right"), func(c net.Conn) {
+		_, err := c.Read(make([]byte, 1))
+		ends <- err
+	})))
+	request(bad, L4CON)
+	probe(good, L4OK) // whose socket is the next one's
+	request(patient, L7OK)
+	if err := <-ends; !errors.Is(err, io.EOF) {
+		t.Errorf("a server that keeps its connection saw %v, want an orderly end", err)
+	}
+	request(right, L7OK)
+	probe(good, L4OK)
 	six := listenOn(t, "[::1]:0")
 	probe(six, L4OK)
 	probe(good, L4OK)
-	spares(1, 1, 2)
+	spares(1, 1, 3)
 	for _, target := range []netip.AddrPort{good, other, six, right, wrong, lasting} {
 		if n := connectedTo(t, target); n > 0 {
 			t.Errorf("%d connections to %s are left", n, target)
